@@ -1,0 +1,115 @@
+//! The one wasmtime engine of a process, in its deterministic profile.
+//!
+//! Whatever could make two machines disagree about a score is off or pinned down; whatever guest toolchains need stays
+//! on. Threads, GC and exceptions are absent because their crate features are: less code that untrusted bytes reach.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy};
+
+use crate::Error;
+
+/// How often the ticker advances the engine's epoch: the grain of every deadline.
+pub(crate) const TICK: Duration = Duration::from_millis(5);
+
+/// How many epochs a deadline of `timeout_ms` spans. One more than the division says, because the first is cut short.
+pub(crate) fn ticks(timeout_ms: u64) -> u64 {
+    timeout_ms.div_ceil(TICK.as_millis() as u64).saturating_add(1)
+}
+
+/// An engine with room for `slots` instances at a time, and its ticker.
+pub(crate) fn start(slots: u32) -> Result<Engine, Error> {
+    let failed = |error: wasmtime::Error| Error::Engine { reason: format!("{error:#}") };
+    let mut config = profile();
+    config.allocation_strategy(pool(slots));
+    // The pool reserves address space for every slot at once. A container or a `ulimit -v` may not have that much;
+    // then each instance maps its own memory, which is slower and otherwise the same.
+    let engine = match Engine::new(&config) {
+        Ok(engine) => engine,
+        Err(error) => {
+            log::info!("no pooling allocator, instances are mapped one by one: {error:#}");
+            config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+            Engine::new(&config).map_err(failed)?
+        }
+    };
+    start_ticker(&engine)?;
+    Ok(engine)
+}
+
+fn profile() -> Config {
+    let mut config = Config::new();
+    // Winch has had sandbox escapes and knows no epochs.
+    config.strategy(Strategy::Cranelift).cranelift_opt_level(OptLevel::Speed);
+    // Fuel is the reproducible limit. Epochs stop what fuel does not see, such as one huge memory.fill on a slow
+    // machine.
+    config.consume_fuel(true).epoch_interruption(true);
+    // The bits of a NaN and the results of relaxed SIMD differ between machines, and a guest could look at them.
+    config.cranelift_nan_canonicalization(true).wasm_relaxed_simd(false);
+    // Nothing here needs several calls inside one store, and calls cost a fraction without the bookkeeping.
+    config.concurrency_support(false);
+    config.wasm_memory64(false);
+    // Fused adapters of some toolchains hold two memories: wasmtime 48 panics while compiling them when this is off.
+    config.wasm_multi_memory(true);
+    config.wasm_tail_call(true);
+    config.max_wasm_stack(1 << 20);
+    config
+}
+
+fn pool(slots: u32) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(slots)
+        .total_stacks(slots)
+        .total_core_instances(slots.saturating_mul(20))
+        .total_memories(slots.saturating_mul(4))
+        .total_tables(slots.saturating_mul(8))
+        .max_core_instances_per_component(20)
+        .max_memories_per_component(4)
+        .max_tables_per_component(8)
+        .table_elements(100_000)
+        // The limiter is the memory cap; the slot only has to be large enough for any cap.
+        .max_memory_size(4 << 30)
+        // Clearing the touched part by hand is cheaper than giving pages back and faulting them in again.
+        .linear_memory_keep_resident(1 << 20)
+        .table_keep_resident(64 << 10)
+        .async_stack_keep_resident(64 << 10);
+    pool
+}
+
+/// Advances the epoch for as long as the engine lives. The thread holds it weakly, so that it never keeps it alive.
+fn start_ticker(engine: &Engine) -> Result<(), Error> {
+    let engine = engine.weak();
+    let (started, wait) = mpsc::channel();
+    let ticker = move || {
+        let _ = started.send(());
+        loop {
+            thread::sleep(TICK);
+            match engine.upgrade() {
+                Some(engine) => engine.increment_epoch(),
+                None => return,
+            }
+        }
+    };
+    thread::Builder::new()
+        .name("rewarden-ticker".into())
+        .spawn(ticker)
+        .map_err(|error| Error::Engine { reason: format!("no thread for the deadline ticker: {error}") })?;
+    // A guest must not run before its deadline can strike.
+    let _ = wait.recv();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_never_shorter_than_asked() {
+        assert_eq!(ticks(0), 1);
+        assert_eq!(ticks(1), 2);
+        assert_eq!(ticks(5), 2);
+        assert_eq!(ticks(1000), 201);
+        assert_eq!(ticks(u64::MAX), u64::MAX / 5 + 1);
+    }
+}

@@ -1,0 +1,130 @@
+//! `Error`: the host cannot go on with this plugin. Each names the file, says what is wrong and what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::Fault;
+
+/// Why a runtime could not start or a plugin could not be loaded.
+///
+/// Owned and `Send + Sync`; never produced while samples are scored (that is a [`Fault`]). The text of each is for the
+/// person who configured the plugin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file is missing or unreadable.
+    #[error("cannot read the plugin {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is larger than any plugin may be.
+    #[error("{} has {bytes} bytes, and a plugin may have {bytes_max}: is this the right file?", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+        /// The cap.
+        bytes_max: u64,
+    },
+    /// The bytes are not WebAssembly, or cut short, or malformed.
+    #[error("{} is not a valid WebAssembly component: {reason}. Build it again, or copy it again", path.display())]
+    NotWasm {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the offset when there is one.
+        reason: String,
+    },
+    /// A core module: compiled, but not wrapped as a component.
+    #[error(
+        "{} is a core WebAssembly module, not a component: run `rewarden plugin build` on its source folder and load \
+         the file which that prints", path.display()
+    )]
+    CoreModule {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A component of some other kind.
+    #[error("{} is a component, but no plugin: it exports {exports}, and a plugin exports {wanted}", path.display())]
+    NotAPlugin {
+        /// The file.
+        path: PathBuf,
+        /// What it exports, or "nothing".
+        exports: String,
+        /// What it should export.
+        wanted: String,
+    },
+    /// A plugin of one world used as another.
+    #[error("the plugin {plugin} is a {actual}, and a {wanted} is needed here")]
+    WrongWorld {
+        /// The plugin's name.
+        plugin: String,
+        /// The world it has.
+        actual: String,
+        /// The world that was asked for.
+        wanted: String,
+    },
+    /// The plugin imports WASI, which no plugin gets.
+    #[error(
+        "{} imports {import}, and plugins get no WASI: build it for the target wasm32-unknown-unknown \
+         (`rewarden plugin build` does) and avoid files, clocks, environment and HashMap's random seed", path.display()
+    )]
+    Wasi {
+        /// The file.
+        path: PathBuf,
+        /// The first WASI import.
+        import: String,
+    },
+    /// The plugin imports something this host does not have.
+    #[error("{} imports {import}, which this host does not offer; it offers rewarden:plugin/host-log@0.1.0", path.display())]
+    UnknownImport {
+        /// The file.
+        path: PathBuf,
+        /// The import.
+        import: String,
+    },
+    /// The plugin imports a host interface that it was not granted.
+    #[error(
+        "the plugin {plugin} imports {import}, which is not granted: add `grants = [\"{import}\"]` to its configuration, or use a build that does not import it"
+    )]
+    NotGranted {
+        /// The plugin's name.
+        plugin: String,
+        /// The interface.
+        import: String,
+    },
+    /// The settings are not a JSON object.
+    #[error("the settings of the plugin {plugin} must be a table (a JSON object), and are {found}")]
+    Settings {
+        /// The plugin's name.
+        plugin: String,
+        /// What they are instead.
+        found: String,
+    },
+    /// The component does not compile or link: it uses a feature that is off, or has the contract's names with other
+    /// types.
+    #[error("the plugin {} cannot be used: {reason}. Build it again against wit/ of this version", path.display())]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// What the compiler or linker said.
+        reason: String,
+    },
+    /// The plugin failed while it described or configured itself, before any sample.
+    #[error("the plugin {plugin} does not start: {fault}")]
+    Configure {
+        /// The plugin's name.
+        plugin: String,
+        /// What happened.
+        fault: Fault,
+    },
+    /// The engine itself cannot run on this machine.
+    #[error("the WebAssembly engine does not start: {reason}")]
+    Engine {
+        /// What it said.
+        reason: String,
+    },
+}

@@ -1,0 +1,143 @@
+//! `Fault`: why one sample has no score. Data, never an exception: a batch always comes back whole.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::generated::rewarden::plugin::types::Fault as GuestFault;
+
+/// Longest text a guest can put into a fault. Enough for a stack trace, too little to drown a log.
+const MESSAGE_BYTES_MAX: usize = 4096;
+
+/// Why a sample has no score: a limit it ran into, a trap, a malformed answer, or the guest's own refusal.
+///
+/// Small, owned and `Send + Sync`; free to keep beside the scores for as long as the run lasts. A wrong answer is never
+/// a fault: that is a score of 0. The first five are the host's findings, the last four the guest's own words.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "detail", rename_all = "kebab-case")]
+pub enum Fault {
+    /// The guest ran longer than [`Limits::timeout_ms`](crate::Limits::timeout_ms). The one fault that depends on the
+    /// machine; fuel is the reproducible limit.
+    Deadline {
+        /// The limit it ran into, in milliseconds.
+        timeout_ms: u64,
+    },
+    /// The guest executed more than [`Limits::fuel`](crate::Limits::fuel) allows.
+    OutOfFuel {
+        /// The limit it ran into, in wasmtime's units (about one per instruction).
+        fuel: u64,
+    },
+    /// The guest was refused memory over [`Limits::memory_bytes_max`](crate::Limits::memory_bytes_max) and gave up.
+    OutOfMemory {
+        /// The limit it ran into, in bytes over all its memories.
+        memory_bytes_max: usize,
+    },
+    /// The guest stopped abnormally: a panic, an `unreachable`, an overflowing stack, an access out of bounds.
+    Trap(String),
+    /// The guest answered, and the answer is not one: NaN, a wrong number of scores, more bytes than allowed.
+    InvalidOutput(String),
+    /// The guest says: this sample cannot be judged.
+    InvalidInput(String),
+    /// The guest says: my settings are wrong.
+    Misconfigured(String),
+    /// The guest says: a host service I need is not there.
+    Unavailable(String),
+    /// The guest says: I have a bug, or a limit of my own.
+    Internal(String),
+}
+
+impl Fault {
+    /// The fault's name in logs, metrics and answer lines: `deadline`, `out-of-fuel`, `invalid-input`, ...
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Fault::Deadline { .. } => "deadline",
+            Fault::OutOfFuel { .. } => "out-of-fuel",
+            Fault::OutOfMemory { .. } => "out-of-memory",
+            Fault::Trap(_) => "trap",
+            Fault::InvalidOutput(_) => "invalid-output",
+            Fault::InvalidInput(_) => "invalid-input",
+            Fault::Misconfigured(_) => "misconfigured",
+            Fault::Unavailable(_) => "unavailable",
+            Fault::Internal(_) => "internal",
+        }
+    }
+
+    /// A guest's own fault, its words made safe to print.
+    pub(crate) fn from_guest(fault: GuestFault) -> Fault {
+        match fault {
+            GuestFault::InvalidInput(text) => Fault::InvalidInput(printable(&text, MESSAGE_BYTES_MAX)),
+            GuestFault::Misconfigured(text) => Fault::Misconfigured(printable(&text, MESSAGE_BYTES_MAX)),
+            GuestFault::Unavailable(text) => Fault::Unavailable(printable(&text, MESSAGE_BYTES_MAX)),
+            GuestFault::Internal(text) => Fault::Internal(printable(&text, MESSAGE_BYTES_MAX)),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Deadline { timeout_ms } => write!(f, "ran longer than timeout_ms = {timeout_ms}"),
+            Fault::OutOfFuel { fuel } => write!(f, "used more than fuel = {fuel}"),
+            Fault::OutOfMemory { memory_bytes_max } => {
+                write!(f, "needed more memory than memory_bytes_max = {memory_bytes_max}")
+            }
+            Fault::Trap(text) => write!(f, "the plugin trapped: {text}"),
+            Fault::InvalidOutput(text) => write!(f, "the plugin's answer is not valid: {text}"),
+            Fault::InvalidInput(text) => write!(f, "the plugin cannot judge this input: {text}"),
+            Fault::Misconfigured(text) => write!(f, "the plugin refuses its settings: {text}"),
+            Fault::Unavailable(text) => write!(f, "the plugin lacks a host service: {text}"),
+            Fault::Internal(text) => write!(f, "the plugin failed: {text}"),
+        }
+    }
+}
+
+/// A guest's text as one line of at most `bytes_max` bytes: control characters (a terminal would obey them) and
+/// characters that reorder text are written as escapes.
+pub(crate) fn printable(text: &str, bytes_max: usize) -> String {
+    let mut line = String::new();
+    for c in text.chars() {
+        let before = line.len();
+        match c {
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2028}' | '\u{2029}' | '\u{2066}'..='\u{2069}' => {
+                line.extend(c.escape_unicode());
+            }
+            c if c.is_control() => line.extend(c.escape_default()),
+            c => line.push(c),
+        }
+        if line.len() > bytes_max {
+            line.truncate(before);
+            line.push_str("...");
+            break;
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, bytes_max: usize, expected: &str) {
+        assert_eq!(printable(text, bytes_max), expected);
+    }
+
+    #[test]
+    fn guests_words_are_one_bounded_printable_line() {
+        check("plain, ünï", 100, "plain, ünï");
+        check("two\nlines\t\u{1b}[31mred\0", 100, r"two\nlines\t\u{1b}[31mred\u{0}");
+        check("a\u{202e}b", 100, r"a\u{202e}b");
+        check("abcdef", 3, "abc...");
+        check("äää", 3, "ä...");
+        check("", 0, "");
+    }
+
+    #[test]
+    fn serialises_under_its_kind() {
+        for fault in [Fault::Deadline { timeout_ms: 5 }, Fault::OutOfFuel { fuel: 7 }, Fault::Trap("boom".into())] {
+            let json = serde_json::to_value(&fault).unwrap();
+            assert_eq!(json["kind"], fault.kind());
+            assert_eq!(serde_json::from_value::<Fault>(json).unwrap(), fault);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Scores the final answer of GSM8K-style completions.
