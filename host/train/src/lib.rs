@@ -1,1 +1,62 @@
-//! train
+//! Rewarden's training host: data, renderer, model, sampler, rollouts, rewards, losses and loops.
+//!
+//! One run, end to end: a TOML becomes a [`RunConfig`]; [`Dataset`] holds what it learns from; a [`Policy`] is sampled
+//! by a [`Sampler`]; the text of its [`rollout`](Rollout)s goes to a [`Rubric`] of sandboxed rewards; advantages, a
+//! [`LossFn`] and an [`Optimizer`] move the policy; the run directory remembers everything and resumes exactly.
+//! [`run`] does all of it, [`stage`] a part.
+//!
+//! This crate computes and writes run directories. It never prints, reads environment variables or starts processes; it
+//! tells an [`Observer`] what happens. Graders see text only, and no plugin code is linked here: rewards arrive as
+//! [`rewarden_runtime::Reward`]s.
+
+#![deny(missing_docs)]
+
+mod advantage;
+mod batch;
+mod clock;
+mod config;
+mod data;
+mod error;
+mod eval;
+mod gradient;
+mod learner;
+mod loss;
+mod model;
+mod observe;
+mod optim;
+mod pass_at_k;
+mod renderer;
+mod report;
+mod rl;
+mod rollout;
+mod rubric;
+mod run;
+mod run_dir;
+mod sampler;
+mod seed;
+mod sft;
+mod start;
+mod tokenizer;
+
+pub use advantage::{is_constant, mean_centred};
+pub use batch::{Datum, MicroBatch};
+pub use config::{
+    AdamConfig, DataConfig, EvalConfig, LrSchedule, OnFault, RewardConfig, RlConfig, RunConfig, SftConfig, Stage, TINY,
+};
+pub use data::{Arithmetic, Dataset, Example, Task, read_jsonl};
+pub use error::{Error, Result};
+pub use eval::Evaluation;
+pub use gradient::{Gradients, gradients, mean_nll};
+pub use loss::{LossFn, nll};
+pub use model::{ModelConfig, Policy, RopeParameters, Weights};
+pub use observe::{Event, Observer};
+pub use optim::{Optimizer, learning_rate};
+pub use pass_at_k::pass_at_k;
+pub use renderer::{Rendered, Renderer, RendererName, TrainOnWhat, message};
+pub use rollout::{Plan, Rollout, roll_out};
+pub use rubric::{Graded, Rubric, WeightedReward};
+pub use run::{Existing, SUMMARY, Summary, run, stage};
+pub use run_dir::{METRICS, Metrics, ROLLOUTS, read_rows};
+pub use sampler::{Request, Sampled, Sampler, Sampling};
+pub use seed::Purpose;
+pub use tokenizer::{IM_END, IM_START, Tokenizer};

@@ -1,0 +1,482 @@
+//! The configuration of a run: one struct per stage, every default a value that works, unknown keys refused. What a run
+//! resolved to is written back into its directory, and that file *is* the run.
+
+use rewarden_runtime::{Grants, Limits};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+use crate::data::Arithmetic;
+use crate::error::{Error, Result};
+use crate::loss::LossFn;
+use crate::renderer::{RendererName, TrainOnWhat};
+use crate::sampler::Sampling;
+
+/// The `model_name` that stands for random weights of a small shape instead of a folder.
+pub const TINY: &str = "tiny";
+
+/// A whole run: its model, data, rewards and stages.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// All randomness of the run derives from it.
+    #[serde(default = "one")]
+    pub seed: u64,
+    /// The run directory.
+    pub log_path: PathBuf,
+    /// What `rewarden run` does, in order.
+    #[serde(default = "all_stages")]
+    pub stages: Vec<Stage>,
+    /// `tiny`, or a folder with `config.json`, `model.safetensors` and `tokenizer.json`.
+    #[serde(default = "tiny")]
+    pub model_name: String,
+    /// Chat format.
+    #[serde(default = "renderer_name")]
+    pub renderer_name: RendererName,
+    /// Where examples come from.
+    #[serde(default)]
+    pub data: DataConfig,
+    /// The rewards of reinforcement learning and evaluation.
+    #[serde(default)]
+    pub reward: Vec<RewardConfig>,
+    /// What a faulty score does to the run.
+    #[serde(default)]
+    pub on_fault: OnFault,
+    /// Supervised fine-tuning.
+    #[serde(default)]
+    pub sft: SftConfig,
+    /// Reinforcement learning.
+    #[serde(default)]
+    pub rl: RlConfig,
+    /// Evaluation.
+    #[serde(default)]
+    pub eval: EvalConfig,
+}
+
+/// One stage of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Supervised fine-tuning.
+    Sft,
+    /// Reinforcement learning from the rewards.
+    Rl,
+    /// Evaluation of what the earlier stages made.
+    Eval,
+}
+
+impl Stage {
+    /// Name of the stage's folder and verb.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sft => "sft",
+            Self::Rl => "rl",
+            Self::Eval => "eval",
+        }
+    }
+}
+
+/// Where examples come from: a file, or a generator.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataConfig {
+    /// A JSONL file (chat, GSM8K or verl rows).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// A JSONL file of held-out rows; without it `test_size` rows of `path` are held out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_path: Option<PathBuf>,
+    /// Rows of `path` to hold out.
+    pub test_size: usize,
+    /// Rows of `path` to read at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_examples: Option<usize>,
+    /// Generated word problems instead of a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arithmetic: Option<Arithmetic>,
+}
+
+/// One named reward: which plugin, with which settings, weight and limits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RewardConfig {
+    /// Name in metrics and rollouts.
+    pub name: String,
+    /// A component file, or a plugin's source folder.
+    pub plugin: PathBuf,
+    /// Factor in the sum; 0 makes it a metric only.
+    #[serde(default = "full_weight")]
+    pub weight: f64,
+    /// The plugin's settings.
+    #[serde(default)]
+    pub settings: toml::Table,
+    /// Host interfaces the plugin may import.
+    #[serde(default)]
+    pub grants: Grants,
+    /// What one score may cost.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// What a run does when a grader could not judge a sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFault {
+    /// The sample is logged, and left out of its group's mean and of the update.
+    #[default]
+    SkipSample,
+    /// The run stops; what is finished stays.
+    FailRun,
+}
+
+/// How the learning rate falls over a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LrSchedule {
+    /// To zero at the last step.
+    Linear,
+    /// Not at all.
+    Constant,
+}
+
+/// AdamW (Loshchilov and Hutter 2019) with clipping by global norm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdamConfig {
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// Decoupled decay of weights; norms are never decayed.
+    pub weight_decay: f64,
+    /// Gradients are scaled down to this global norm; 0 never scales.
+    pub max_grad_norm: f64,
+}
+
+/// Supervised fine-tuning.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SftConfig {
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Its course.
+    pub lr_schedule: LrSchedule,
+    /// Passes over the training data.
+    pub num_epochs: usize,
+    /// Steps at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_steps: Option<usize>,
+    /// Conversations in one update.
+    pub batch_size: usize,
+    /// Conversations in one forward pass: memory, never the gradient. 0 means all.
+    pub micro_batch_size: usize,
+    /// Longest conversation in tokens; longer ones are cut at the end.
+    pub max_length: usize,
+    /// Which messages are learnt.
+    pub train_on_what: TrainOnWhat,
+    /// Steps between measurements of held-out loss; 0 never.
+    pub eval_every: usize,
+    /// Steps between checkpoints; 0 means only the last.
+    pub save_every: usize,
+    /// Model folder or checkpoint to start from instead of `model_name`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_checkpoint_path: Option<PathBuf>,
+    /// The optimizer.
+    pub adam: AdamConfig,
+}
+
+/// Reinforcement learning.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RlConfig {
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Its course.
+    pub lr_schedule: LrSchedule,
+    /// Updates.
+    pub max_steps: usize,
+    /// Tasks in one update.
+    pub groups_per_batch: usize,
+    /// Rollouts of each task.
+    pub group_size: usize,
+    /// Trajectories in one forward pass: memory, never the gradient. 0 means all.
+    pub micro_batch_size: usize,
+    /// Loss.
+    pub loss_fn: LossFn,
+    /// Leaves groups whose rewards are all equal out of the batch.
+    pub remove_constant_reward_groups: bool,
+    /// Tokens of one answer at most.
+    pub max_tokens: usize,
+    /// Divides the logits; 0 takes the likeliest token.
+    pub temperature: f64,
+    /// Draws among this many likeliest tokens; 0 means all.
+    pub top_k: usize,
+    /// Draws among the likeliest tokens whose probabilities reach this sum.
+    pub top_p: f64,
+    /// Steps between checkpoints; 0 means only the last.
+    pub save_every: usize,
+    /// Model folder or checkpoint to start from instead of this run's supervised stage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_checkpoint_path: Option<PathBuf>,
+    /// The optimizer.
+    pub adam: AdamConfig,
+}
+
+/// Evaluation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvalConfig {
+    /// Held-out tasks at most.
+    pub max_examples: usize,
+    /// Answers sampled for each task.
+    pub num_samples: usize,
+    /// The k of each pass@k; none may exceed `num_samples`.
+    pub k: Vec<usize>,
+    /// An answer passes when its reward is at least this.
+    pub pass_threshold: f64,
+    /// Tokens of one answer at most.
+    pub max_tokens: usize,
+    /// Divides the logits; 0 takes the likeliest token.
+    pub temperature: f64,
+    /// Draws among this many likeliest tokens; 0 means all.
+    pub top_k: usize,
+    /// Draws among the likeliest tokens whose probabilities reach this sum.
+    pub top_p: f64,
+    /// Model folder or checkpoint to evaluate instead of this run's stages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_checkpoint_path: Option<PathBuf>,
+}
+
+impl Default for AdamConfig {
+    fn default() -> Self {
+        Self { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.0, max_grad_norm: 1.0 }
+    }
+}
+
+impl Default for SftConfig {
+    fn default() -> Self {
+        Self {
+            learning_rate: 1e-4,
+            lr_schedule: LrSchedule::Linear,
+            num_epochs: 1,
+            max_steps: None,
+            batch_size: 32,
+            micro_batch_size: 0,
+            max_length: 2048,
+            train_on_what: TrainOnWhat::LastAssistantMessage,
+            eval_every: 0,
+            save_every: 20,
+            load_checkpoint_path: None,
+            adam: AdamConfig::default(),
+        }
+    }
+}
+
+impl Default for RlConfig {
+    fn default() -> Self {
+        Self {
+            learning_rate: 1e-5,
+            lr_schedule: LrSchedule::Linear,
+            max_steps: 100,
+            groups_per_batch: 16,
+            group_size: 16,
+            micro_batch_size: 0,
+            loss_fn: LossFn::ImportanceSampling,
+            remove_constant_reward_groups: false,
+            max_tokens: 256,
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            save_every: 20,
+            load_checkpoint_path: None,
+            adam: AdamConfig::default(),
+        }
+    }
+}
+
+impl Default for EvalConfig {
+    fn default() -> Self {
+        Self {
+            max_examples: 400,
+            num_samples: 8,
+            k: vec![1, 8],
+            pass_threshold: 1.0,
+            max_tokens: 256,
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            load_checkpoint_path: None,
+        }
+    }
+}
+
+fn one() -> u64 {
+    1
+}
+fn full_weight() -> f64 {
+    1.0
+}
+fn tiny() -> String {
+    TINY.into()
+}
+fn renderer_name() -> RendererName {
+    RendererName::Qwen3
+}
+fn all_stages() -> Vec<Stage> {
+    vec![Stage::Sft, Stage::Rl, Stage::Eval]
+}
+
+impl RunConfig {
+    /// Parses a config; `overrides` are `key=value` with dotted keys, as `--set` takes them. `file` is for messages.
+    pub fn parse(file: &Path, text: &str, overrides: &[String]) -> Result<Self> {
+        let at_file = |message: String| Error::config(file.display().to_string(), message);
+        // The plain text is checked first: its errors can show the line.
+        let mut table: toml::Table = toml::from_str(text).map_err(|e| at_file(format!("\n{e}")))?;
+        let _: Self = toml::from_str(text).map_err(|e| at_file(format!("\n{e}")))?;
+        for pair in overrides {
+            set(&mut table, pair)?;
+        }
+        let config: Self = table.try_into().map_err(|e| Error::config(overrides.join(" "), e.to_string()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The config as TOML, every default written out.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|e| Error::config("config", e.to_string()))
+    }
+
+    /// Refuses values that parse but cannot work.
+    fn check(&self) -> Result<()> {
+        let positive = [
+            ("sft.batch_size", self.sft.batch_size),
+            ("sft.num_epochs", self.sft.num_epochs),
+            ("sft.max_length", self.sft.max_length),
+            ("rl.groups_per_batch", self.rl.groups_per_batch),
+            ("rl.group_size", self.rl.group_size),
+            ("rl.max_tokens", self.rl.max_tokens),
+            ("eval.max_tokens", self.eval.max_tokens),
+            ("eval.num_samples", self.eval.num_samples),
+        ];
+        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(Error::config(*key, "must be at least 1"));
+        }
+        let rates = [("sft.learning_rate", self.sft.learning_rate), ("rl.learning_rate", self.rl.learning_rate)];
+        if let Some((key, _)) = rates.iter().find(|(_, rate)| !rate.is_finite() || *rate < 0.0) {
+            return Err(Error::config(*key, "must be a number of at least 0"));
+        }
+        for (key, sampling) in [("rl", self.rl.sampling()), ("eval", self.eval.sampling())] {
+            check_sampling(key, &sampling)?;
+        }
+        if let Some(k) = self.eval.k.iter().find(|&&k| k == 0 || k > self.eval.num_samples) {
+            let message = format!("pass@{k} needs between 1 and `eval.num_samples` = {} samples", self.eval.num_samples);
+            return Err(Error::config("eval.k", message));
+        }
+        if let Some(arithmetic) = &self.data.arithmetic {
+            arithmetic.check()?;
+        }
+        self.check_rewards()
+    }
+
+    fn check_rewards(&self) -> Result<()> {
+        let mut names: Vec<&str> = self.reward.iter().map(|reward| reward.name.as_str()).collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::config("reward", format!("two rewards are called `{}`; metrics need one name each", twice[0])));
+        }
+        match self.reward.iter().find(|reward| !reward.weight.is_finite()) {
+            Some(reward) => Err(Error::config(format!("reward.{}.weight", reward.name), "must be a finite number")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl RlConfig {
+    /// How rollouts are sampled.
+    pub fn sampling(&self) -> Sampling {
+        Sampling { max_tokens: self.max_tokens, temperature: self.temperature, top_k: self.top_k, top_p: self.top_p }
+    }
+}
+
+impl EvalConfig {
+    /// How answers are sampled.
+    pub fn sampling(&self) -> Sampling {
+        Sampling { max_tokens: self.max_tokens, temperature: self.temperature, top_k: self.top_k, top_p: self.top_p }
+    }
+}
+
+fn check_sampling(stage: &str, sampling: &Sampling) -> Result<()> {
+    if !sampling.temperature.is_finite() || sampling.temperature < 0.0 {
+        return Err(Error::config(format!("{stage}.temperature"), "must be a number of at least 0"));
+    }
+    if !(sampling.top_p > 0.0 && sampling.top_p <= 1.0) {
+        return Err(Error::config(format!("{stage}.top_p"), "must be above 0 and at most 1"));
+    }
+    Ok(())
+}
+
+/// Sets one dotted key in a table. What does not parse as a TOML value is taken as a string.
+fn set(table: &mut toml::Table, pair: &str) -> Result<()> {
+    let Some((key, text)) = pair.split_once('=') else {
+        return Err(Error::config(pair, "`--set` takes key=value, such as --set rl.max_steps=10"));
+    };
+    let (key, text) = (key.trim(), text.trim());
+    let value = toml::from_str::<toml::Table>(&format!("value = {text}")).ok().and_then(|mut t| t.remove("value"));
+    let value = value.unwrap_or_else(|| toml::Value::String(text.to_owned()));
+    let mut parts: Vec<&str> = key.split('.').collect();
+    let last = parts.pop().unwrap_or(key);
+    let mut place = table;
+    for part in parts {
+        let entry = place.entry(part).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        place = entry.as_table_mut().ok_or_else(|| Error::config(key, format!("`{part}` is not a table")))?;
+    }
+    place.insert(last.to_owned(), value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, overrides: &[&str], expected: &str) {
+        let overrides: Vec<String> = overrides.iter().map(|&o| o.to_owned()).collect();
+        let error = RunConfig::parse(Path::new("a.toml"), text, &overrides).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    const MINIMAL: &str = "log_path = \"runs/x\"\n";
+
+    #[test]
+    fn bad_configs_name_the_key() {
+        check("", &[], "missing field `log_path`");
+        check("log_path = 3", &[], "a.toml");
+        check("log_path = \"x\"\n[rl]\ngroup_sise = 4\n", &[], "unknown field `group_sise`");
+        check("log_path = \"x\"\n[sft]\nlr = 4\n", &[], "3 | lr = 4");
+        check(MINIMAL, &["rl.group_size=0"], "`rl.group_size`: must be at least 1");
+        check(MINIMAL, &["rl.group_sise=4"], "unknown field `group_sise`");
+        check(MINIMAL, &["rl.max_token=4"], "unknown field `max_token`");
+        check(MINIMAL, &["seed"], "takes key=value");
+        check(MINIMAL, &["seed.x=1"], "`seed`");
+        check(MINIMAL, &["rl.temperature=-1"], "`rl.temperature`");
+        check(MINIMAL, &["eval.k=[9]"], "pass@9 needs");
+        check(MINIMAL, &["rl.loss_fn=ppoo"], "unknown variant `ppoo`");
+        check(MINIMAL, &["data.arithmetic.number_max=0"], "`data.arithmetic.number_max`");
+    }
+
+    #[test]
+    fn overrides_reach_nested_keys() {
+        let overrides = ["seed=7", "rl.loss_fn=reinforce", "data.path=a b.jsonl", "rl.top_k=50"].map(String::from);
+        let config = RunConfig::parse(Path::new("a.toml"), MINIMAL, &overrides).unwrap();
+        assert_eq!((config.seed, config.rl.loss_fn), (7, LossFn::Reinforce));
+        assert_eq!((config.data.path, config.rl.top_k), (Some("a b.jsonl".into()), 50));
+    }
+
+    #[test]
+    fn a_resolved_config_reads_back_as_itself() {
+        let config = RunConfig::parse(Path::new("a.toml"), MINIMAL, &[]).unwrap();
+        let again = RunConfig::parse(Path::new("b.toml"), &config.to_toml().unwrap(), &[]).unwrap();
+        assert_eq!(config, again);
+    }
+}

@@ -1,0 +1,95 @@
+//! Everything that can stop the training host. A guest's failure is never here: that is a `Fault`, data beside the
+//! scores. Each message says what is wrong, where, and what to do about it.
+
+use std::path::{Path, PathBuf};
+
+/// Why the host cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A configuration value that cannot work.
+    #[error("config key `{key}`: {message}")]
+    Config {
+        /// Dotted path of the key, as `--set` takes it.
+        key: String,
+        /// What is wrong and what would be right.
+        message: String,
+    },
+    /// A row of a data file that cannot be read as any known shape.
+    #[error("{}:{line}: {message}", file.display())]
+    Row {
+        /// The data file.
+        file: PathBuf,
+        /// Line in the file, from 1.
+        line: usize,
+        /// What is wrong, naming the row's key.
+        message: String,
+    },
+    /// A model folder or checkpoint that cannot be used.
+    #[error("model at {}: {message}", path.display())]
+    Model {
+        /// Folder or file.
+        path: PathBuf,
+        /// What is wrong and what would be right.
+        message: String,
+    },
+    /// A run directory that does not fit what was asked of it.
+    #[error("run directory {}: {message}", path.display())]
+    RunDir {
+        /// The directory or the file in it.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        message: String,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// A verb: read, write, create.
+        action: &'static str,
+        /// What it was done to.
+        path: PathBuf,
+        /// The system's own reason.
+        source: std::io::Error,
+    },
+    /// Text could not be turned into tokens or back.
+    #[error("tokenizer: {0}")]
+    Tokenizer(String),
+    /// Faults went beyond what the config accepts.
+    #[error("reward `{name}` failed on sample {sample}: {fault}; `on_fault = \"skip_sample\"` would go on without it")]
+    Fault {
+        /// The reward's name in the config.
+        name: String,
+        /// The sample's id.
+        sample: String,
+        /// The guest's failure.
+        fault: rewarden_runtime::Fault,
+    },
+    /// A tensor operation failed.
+    #[error("tensor operation: {0}")]
+    Tensor(#[from] candle_core::Error),
+    /// Training left the numbers that can be computed with.
+    #[error("{0}")]
+    Diverged(String),
+}
+
+/// The result of everything fallible in this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub(crate) fn config(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Config { key: key.into(), message: message.into() }
+    }
+
+    pub(crate) fn model(path: impl Into<PathBuf>, message: impl Into<String>) -> Self {
+        Self::Model { path: path.into(), message: message.into() }
+    }
+
+    pub(crate) fn run_dir(path: impl Into<PathBuf>, message: impl Into<String>) -> Self {
+        Self::RunDir { path: path.into(), message: message.into() }
+    }
+
+    /// For `map_err` on file operations.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}

@@ -1,0 +1,133 @@
+//! What every training stage shares: a policy, its optimizer, how far it has come, and the folder that remembers all
+//! three. The order within a step is fixed - update, metrics row, checkpoint - so a crash between any two is repaired by
+//! going back to the last checkpoint and dropping the rows after it.
+
+use candle_core::Tensor;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::batch::{Datum, MicroBatch};
+use crate::clock::Stopwatch;
+use crate::config::{AdamConfig, Stage};
+use crate::error::Result;
+use crate::gradient::gradients;
+use crate::model::Policy;
+use crate::observe::{Event, Observer};
+use crate::optim::Optimizer;
+use crate::renderer::Renderer;
+use crate::run_dir::{METRICS, Metrics, OPTIMIZER, ROLLOUTS, StageDir};
+use crate::run_dir::Checkpoint;
+
+/// A stage in progress.
+pub(crate) struct Learner {
+    pub(crate) policy: Policy,
+    pub(crate) renderer: Renderer,
+    pub(crate) dir: StageDir,
+    optimizer: Optimizer,
+    plan: Plan,
+    step: usize,
+    clock: Stopwatch,
+    earlier_seconds: f64,
+}
+
+/// The fixed facts of a stage.
+pub(crate) struct Plan {
+    pub(crate) stage: Stage,
+    pub(crate) steps: usize,
+    pub(crate) save_every: usize,
+    pub(crate) adam: AdamConfig,
+    pub(crate) plugins: BTreeMap<String, rewarden_runtime::Digest>,
+}
+
+/// What an update reports.
+pub(crate) struct Update {
+    pub(crate) loss: f64,
+    pub(crate) grad_norm: f64,
+    pub(crate) log_probs: Vec<f32>,
+}
+
+impl Learner {
+    /// Starts the stage from `start`, or goes on from its last checkpoint. Both read a policy with its tokenizer;
+    /// `start` is asked only when there is no checkpoint.
+    pub(crate) fn begin(
+        run: &Path,
+        plan: Plan,
+        read: impl Fn(&Path) -> Result<(Policy, Renderer)>,
+        start: impl FnOnce() -> Result<(Policy, Renderer)>,
+    ) -> Result<Self> {
+        let dir = StageDir::open(run, plan.stage)?;
+        let checkpoint = dir.latest()?;
+        let step = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.batch);
+        for rows in [METRICS, ROLLOUTS] {
+            dir.keep_before(rows, step)?;
+        }
+        let (policy, renderer) = match &checkpoint {
+            Some(checkpoint) => read(&dir.folder(checkpoint))?,
+            None => start()?,
+        };
+        let optimizer = match &checkpoint {
+            Some(checkpoint) => Optimizer::read(&policy, &plan.adam, &dir.folder(checkpoint).join(OPTIMIZER))?,
+            None => Optimizer::new(&policy, &plan.adam),
+        };
+        let earlier_seconds = checkpoint.map_or(0.0, |checkpoint| checkpoint.seconds);
+        Ok(Self { policy, renderer, dir, optimizer, plan, step, clock: Stopwatch::new(), earlier_seconds })
+    }
+
+    /// The steps still to do.
+    pub(crate) fn remaining(&self) -> std::ops::Range<usize> {
+        self.step..self.plan.steps
+    }
+
+    /// Updates the policy on `data` with the mean of `loss` over its trained tokens. `None` when there is nothing to
+    /// learn from: then nothing moves, moments included.
+    pub(crate) fn update(
+        &mut self,
+        data: &[Datum],
+        micro_batch_size: usize,
+        learning_rate: f64,
+        loss: impl Fn(&Tensor, &MicroBatch) -> candle_core::Result<Tensor>,
+    ) -> Result<Option<Update>> {
+        if data.iter().all(|datum| datum.trained_tokens() == 0) {
+            return Ok(None);
+        }
+        let found = gradients(&self.policy, data, micro_batch_size, loss)?;
+        let grad_norm = self.optimizer.step(&mut self.policy, &found, learning_rate)?;
+        Ok(Some(Update { loss: found.loss, grad_norm, log_probs: found.log_probs }))
+    }
+
+    /// Logs the step that is now finished, and saves it when due.
+    pub(crate) fn finish_step(&mut self, mut metrics: Metrics, observe: Observer) -> Result<()> {
+        metrics.insert("step".into(), self.step.into());
+        metrics.insert("progress/batch".into(), self.step.into());
+        self.step += 1;
+        metrics.insert("progress/done_frac".into(), (self.step as f64 / self.plan.steps as f64).into());
+        self.dir.append(METRICS, &metrics)?;
+        if self.is_due() {
+            self.save()?;
+        }
+        let Plan { stage, steps, .. } = self.plan;
+        observe(Event::Step { stage, done: self.step, steps, metrics: &metrics });
+        Ok(())
+    }
+
+    /// Seconds of this stage, earlier parts included.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.earlier_seconds + self.clock.total()
+    }
+
+    fn is_due(&self) -> bool {
+        let regular = self.plan.save_every != 0 && self.step.is_multiple_of(self.plan.save_every);
+        regular || self.step == self.plan.steps
+    }
+
+    fn save(&self) -> Result<()> {
+        let checkpoint = Checkpoint {
+            name: format!("{:06}", self.step),
+            batch: self.step,
+            is_final: self.step == self.plan.steps,
+            seconds: self.seconds(),
+            plugins: self.plan.plugins.clone(),
+        };
+        self.dir.save(&checkpoint, &self.policy, self.renderer.tokenizer(), &self.optimizer)
+    }
+}

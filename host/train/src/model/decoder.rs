@@ -1,0 +1,216 @@
+//! The Qwen3 decoder in plain candle operations, differentiated by autograd.
+//!
+//! Only operations with a backward pass appear here: candle's fused softmax, rms-norm and rope return tensors without a
+//! graph, and a model built on them trains nothing, silently. A faster engine may come beside this one; this one stays
+//! as its oracle. Shapes: B rows, L new tokens, T tokens seen so far, H query heads, K key heads, D head width.
+
+use candle_core::{D, Device, Result, Tensor};
+
+use super::config::ModelConfig;
+
+/// The layers over one set of weights. Cheap: it holds references to the tensors, not copies.
+pub struct Decoder {
+    config: ModelConfig,
+    embedding: Tensor, // (V, hidden)
+    layers: Vec<Layer>,
+    norm: Tensor,
+    head: Tensor, // (V, hidden)
+}
+
+struct Layer {
+    input_norm: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    query_norm: Tensor,
+    key_norm: Tensor,
+    output: Tensor,
+    post_norm: Tensor,
+    gate: Tensor,
+    up: Tensor,
+    down: Tensor,
+}
+
+/// Keys and values of the tokens seen so far, one pair per layer, each (B, K, T, D).
+#[derive(Clone)]
+pub struct KvCache(Vec<Option<(Tensor, Tensor)>>);
+
+/// What a forward pass needs to know about the positions of its tokens.
+pub struct Positions {
+    cos: Tensor,  // (B, 1, L, D/2)
+    sin: Tensor,  // (B, 1, L, D/2)
+    mask: Tensor, // broadcasts to (B, K, H/K, L, T): 0 where a query may look, -inf where not
+}
+
+impl Decoder {
+    /// Builds the layers; `weight` gives the tensor of a Hugging Face name.
+    pub fn new(config: &ModelConfig, weight: impl Fn(&str) -> Tensor) -> Self {
+        let layer = |index: usize| {
+            let weight = |name: &str| weight(&format!("model.layers.{index}.{name}.weight"));
+            Layer {
+                input_norm: weight("input_layernorm"),
+                query: weight("self_attn.q_proj"),
+                key: weight("self_attn.k_proj"),
+                value: weight("self_attn.v_proj"),
+                query_norm: weight("self_attn.q_norm"),
+                key_norm: weight("self_attn.k_norm"),
+                output: weight("self_attn.o_proj"),
+                post_norm: weight("post_attention_layernorm"),
+                gate: weight("mlp.gate_proj"),
+                up: weight("mlp.up_proj"),
+                down: weight("mlp.down_proj"),
+            }
+        };
+        let embedding = weight("model.embed_tokens.weight");
+        let head = if config.tie_word_embeddings { embedding.clone() } else { weight("lm_head.weight") };
+        Self {
+            layers: (0..config.num_hidden_layers).map(layer).collect(),
+            norm: weight("model.norm.weight"),
+            config: config.clone(),
+            embedding,
+            head,
+        }
+    }
+
+    /// Final hidden states (B, L, hidden) of `ids` (B, L), all tokens new and positions counted from 0. Rows are padded
+    /// on the right: with causal attention no real token sees the padding.
+    pub fn hidden(&self, ids: &Tensor) -> Result<Tensor> {
+        let (rows, length) = ids.dims2()?;
+        let positions: Vec<u32> = (0..rows).flat_map(|_| 0..length as u32).collect();
+        let causal = (0..length).flat_map(|query| (0..length).map(move |key| key <= query));
+        let positions = self.positions(&positions, (rows, length), mask((1, length, length), causal, ids.device())?)?;
+        self.forward(ids, &positions, None)
+    }
+
+    /// Final hidden states (B, L, hidden) of `ids`, which continue the sequences in `cache`.
+    pub fn extend(&self, ids: &Tensor, positions: &Positions, cache: &mut KvCache) -> Result<Tensor> {
+        self.forward(ids, positions, Some(cache))
+    }
+
+    /// Logits (.., V) of hidden states (.., hidden).
+    pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        linear(hidden, &self.head)
+    }
+
+    /// Rotary tables for the positions `at` (B x L, row by row) and a mask from [`mask`].
+    pub fn positions(&self, at: &[u32], (rows, length): (usize, usize), mask: Tensor) -> Result<Positions> {
+        let half = self.config.head_dim / 2;
+        let frequency = |i: usize| (self.config.theta().powf(-2.0 * i as f64 / self.config.head_dim as f64)) as f32;
+        let frequencies: Vec<f32> = (0..half).map(frequency).collect();
+        let angles: Vec<f32> = at.iter().flat_map(|&p| frequencies.iter().map(move |f| p as f32 * f)).collect();
+        let angles = Tensor::from_vec(angles, (rows, 1, length, half), mask.device())?;
+        Ok(Positions { cos: angles.cos()?, sin: angles.sin()?, mask })
+    }
+
+    fn forward(&self, ids: &Tensor, positions: &Positions, mut cache: Option<&mut KvCache>) -> Result<Tensor> {
+        let (rows, length) = ids.dims2()?;
+        let mut x = self.embedding.index_select(&ids.flatten_all()?, 0)?.reshape((rows, length, ()))?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            let past = cache.as_deref_mut().map(|cache| &mut cache.0[index]);
+            let normed = rms_norm(&x, &layer.input_norm, self.config.rms_norm_eps)?;
+            x = (x + self.attention(layer, &normed, positions, past)?)?;
+            let normed = rms_norm(&x, &layer.post_norm, self.config.rms_norm_eps)?;
+            let gated = (linear(&normed, &layer.gate)?.silu()? * linear(&normed, &layer.up)?)?;
+            x = (x + linear(&gated, &layer.down)?)?;
+        }
+        rms_norm(&x, &self.norm, self.config.rms_norm_eps)
+    }
+
+    fn attention(
+        &self,
+        layer: &Layer,
+        x: &Tensor,
+        positions: &Positions,
+        past: Option<&mut Option<(Tensor, Tensor)>>,
+    ) -> Result<Tensor> {
+        let (rows, length, _) = x.dims3()?;
+        let (heads, keys) = (self.config.num_attention_heads, self.config.num_key_value_heads);
+        let (eps, width) = (self.config.rms_norm_eps, self.config.head_dim);
+        let split = |x: Tensor, heads: usize| x.reshape((rows, length, heads, width))?.transpose(1, 2)?.contiguous();
+
+        let query = rms_norm(&split(linear(x, &layer.query)?, heads)?, &layer.query_norm, eps)?; // (B, H, L, D)
+        let key = rms_norm(&split(linear(x, &layer.key)?, keys)?, &layer.key_norm, eps)?; // (B, K, L, D)
+        let mut value = split(linear(x, &layer.value)?, keys)?; // (B, K, L, D)
+        let query = rotate(&query, positions)?;
+        let mut key = rotate(&key, positions)?;
+        if let Some(past) = past {
+            if let Some((past_key, past_value)) = past.take() {
+                key = Tensor::cat(&[past_key, key], 2)?;
+                value = Tensor::cat(&[past_value, value], 2)?;
+            }
+            *past = Some((key.clone(), value.clone()));
+        }
+
+        // One key head serves H/K query heads: fold them into rows instead of repeating keys and values.
+        let (group, total) = (heads / keys, key.dim(2)?);
+        let query = query.reshape((rows, keys, group * length, width))?;
+        let scores = (query.matmul(&key.t()?)? * (1.0 / (width as f64).sqrt()))?;
+        let scores = scores.reshape((rows, keys, group, length, total))?.broadcast_add(&positions.mask)?;
+        let attended = softmax(&scores)?.reshape((rows, keys, group * length, total))?.matmul(&value)?;
+        let attended = attended.reshape((rows, heads, length, width))?.transpose(1, 2)?;
+        linear(&attended.reshape((rows, length, heads * width))?, &layer.output)
+    }
+}
+
+impl KvCache {
+    /// An empty cache for a model of `layers` layers.
+    pub fn new(layers: usize) -> Self {
+        Self(vec![None; layers])
+    }
+
+    /// The rows numbered by `rows` (u32), in that order; a row may be named several times.
+    pub fn select(&self, rows: &Tensor) -> Result<Self> {
+        let pick = |pair: &Option<(Tensor, Tensor)>| match pair {
+            Some((key, value)) => Ok(Some((key.index_select(rows, 0)?, value.index_select(rows, 0)?))),
+            None => Ok(None),
+        };
+        self.0.iter().map(pick).collect::<Result<_>>().map(Self)
+    }
+}
+
+/// An additive attention mask (B, 1, 1, L, T) from B x L x T answers to "may this query see this key?".
+pub fn mask(
+    (rows, queries, keys): (usize, usize, usize),
+    visible: impl Iterator<Item = bool>,
+    device: &Device,
+) -> Result<Tensor> {
+    let values: Vec<f32> = visible.map(|seen| if seen { 0.0 } else { f32::NEG_INFINITY }).collect();
+    Tensor::from_vec(values, (rows, 1, 1, queries, keys), device)
+}
+
+/// x W^T over the last dimension.
+fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    let mut shape = x.dims().to_vec();
+    let width = shape.pop().unwrap_or(1);
+    let rows: usize = shape.iter().product();
+    shape.push(weight.dim(0)?);
+    x.reshape((rows, width))?.matmul(&weight.t()?)?.reshape(shape)
+}
+
+/// x / sqrt(mean(x^2) + eps) * weight (Zhang and Sennrich 2019), over the last dimension.
+fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
+    let root = (x.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?;
+    x.broadcast_div(&root)?.broadcast_mul(weight)
+}
+
+/// Rotates the two halves of each head by the position's angles (Su et al. 2021, in the half-split layout of Llama).
+fn rotate(x: &Tensor, positions: &Positions) -> Result<Tensor> {
+    let half = x.dim(D::Minus1)? / 2;
+    let (first, second) = (x.narrow(D::Minus1, 0, half)?, x.narrow(D::Minus1, half, half)?);
+    let turned_first = (first.broadcast_mul(&positions.cos)? - second.broadcast_mul(&positions.sin)?)?;
+    let turned_second = (second.broadcast_mul(&positions.cos)? + first.broadcast_mul(&positions.sin)?)?;
+    Tensor::cat(&[turned_first, turned_second], D::Minus1)
+}
+
+/// Softmax over the last dimension. The maximum is detached: its gradient is zero in exact arithmetic, and costs a pass.
+fn softmax(x: &Tensor) -> Result<Tensor> {
+    let exp = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?.exp()?;
+    exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)
+}
+
+/// Log-probabilities (N) of `targets` (N, u32) under `logits` (N, V).
+pub fn log_probs(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    let shifted = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?.detach())?;
+    let normaliser = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?;
+    (shifted.gather(&targets.unsqueeze(1)?, 1)? - normaliser)?.squeeze(1)
+}

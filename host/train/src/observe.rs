@@ -1,0 +1,55 @@
+//! What a loop tells whoever watches it. Loops never print; the command line decides how this looks.
+
+use std::path::PathBuf;
+
+use crate::config::Stage;
+use crate::run_dir::Metrics;
+
+/// Something that happened.
+pub enum Event<'a> {
+    /// A stage begins, or goes on at `first_step`.
+    StageStarted {
+        /// Which.
+        stage: Stage,
+        /// Steps done before, when it was resumed.
+        first_step: usize,
+        /// Steps in all.
+        steps: usize,
+    },
+    /// Tokens were sampled within a step.
+    Sampled {
+        /// Tokens since the step began.
+        tokens: usize,
+    },
+    /// A step is finished and logged.
+    Step {
+        /// Which stage.
+        stage: Stage,
+        /// Steps done.
+        done: usize,
+        /// Steps in all.
+        steps: usize,
+        /// Its row in `metrics.jsonl`.
+        metrics: &'a Metrics,
+    },
+    /// A stage is finished.
+    StageDone {
+        /// Which.
+        stage: Stage,
+        /// How long it took, resumed parts included.
+        seconds: f64,
+    },
+    /// A stage that `--resume` found finished.
+    StageSkipped {
+        /// Which.
+        stage: Stage,
+    },
+    /// An earlier run or stage was renamed to make room.
+    SetAside {
+        /// Where it is now.
+        path: PathBuf,
+    },
+}
+
+/// Hears every event.
+pub type Observer<'a> = &'a mut dyn FnMut(Event);

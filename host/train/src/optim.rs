@@ -1,0 +1,120 @@
+//! AdamW (Loshchilov and Hutter 2019) with clipping by global norm, moments in f32, and the learning rate's course.
+
+use candle_core::{Device, Tensor};
+use std::collections::HashMap;
+use std::path::Path;
+
+use crate::config::{AdamConfig, LrSchedule};
+use crate::error::{Error, Result};
+use crate::gradient::Gradients;
+use crate::model::Policy;
+
+/// The learning rate of `step` (from 0) out of `steps`.
+pub fn learning_rate(peak: f64, schedule: LrSchedule, step: usize, steps: usize) -> f64 {
+    match schedule {
+        LrSchedule::Constant => peak,
+        LrSchedule::Linear => peak * (1.0 - step as f64 / steps.max(1) as f64),
+    }
+}
+
+/// The state of AdamW: two f32 moments per parameter.
+pub struct Optimizer {
+    config: AdamConfig,
+    moments: Vec<Moments>,
+    steps: u64,
+}
+
+struct Moments {
+    first: Vec<f32>,
+    second: Vec<f32>,
+}
+
+impl Optimizer {
+    /// Zero moments for the parameters of `policy`.
+    pub fn new(policy: &Policy, config: &AdamConfig) -> Self {
+        let zeros = |count: usize| Moments { first: vec![0.0; count], second: vec![0.0; count] };
+        let moments = policy.weights().iter().map(|(_, var)| zeros(var.elem_count())).collect();
+        Self { config: config.clone(), moments, steps: 0 }
+    }
+
+    /// One update. Returns the gradient's norm before clipping; a gradient that is not finite changes nothing and is an
+    /// error.
+    pub fn step(&mut self, policy: &mut Policy, gradients: &Gradients, learning_rate: f64) -> Result<f64> {
+        let norm = gradients.norm();
+        if !norm.is_finite() {
+            return Err(Error::Diverged(format!(
+                "the gradient's norm is {norm}: lower the learning rate and `--resume` from the last checkpoint"
+            )));
+        }
+        let AdamConfig { beta1, beta2, eps, weight_decay, max_grad_norm } = self.config;
+        let clip = if max_grad_norm > 0.0 && norm > max_grad_norm { max_grad_norm / norm } else { 1.0 } as f32;
+        self.steps += 1;
+        let corrected = |beta: f64| (1.0 - beta.powf(self.steps as f64)) as f32;
+        let (correction1, correction2) = (corrected(beta1), corrected(beta2));
+        let (beta1, beta2, eps, rate) = (beta1 as f32, beta2 as f32, eps as f32, learning_rate as f32);
+        for (((_, var), gradient), Moments { first, second }) in
+            policy.weights().iter().zip(gradients.iter()).zip(&mut self.moments)
+        {
+            let mut values: Vec<f32> = var.flatten_all()?.to_vec1()?;
+            // Norm weights are one-dimensional; decaying them towards zero would switch features off.
+            let decay = if var.dims().len() > 1 { 1.0 - rate * weight_decay as f32 } else { 1.0 };
+            for (((value, &gradient), first), second) in values.iter_mut().zip(gradient).zip(first).zip(second) {
+                let gradient = gradient * clip;
+                *first = beta1 * *first + (1.0 - beta1) * gradient;
+                *second = beta2 * *second + (1.0 - beta2) * gradient * gradient;
+                let step = (*first / correction1) / ((*second / correction2).sqrt() + eps);
+                *value = *value * decay - rate * step;
+            }
+            var.set(&Tensor::from_vec(values, var.shape(), var.device())?)?;
+        }
+        Ok(norm)
+    }
+
+    /// Writes the moments as safetensors.
+    pub fn write(&self, policy: &Policy, file: &Path) -> Result<()> {
+        let mut tensors = HashMap::from([("steps".to_owned(), Tensor::new(&[self.steps as i64], &Device::Cpu)?)]);
+        for ((name, var), moments) in policy.weights().iter().zip(&self.moments) {
+            tensors.insert(format!("first.{name}"), Tensor::from_slice(&moments.first, var.shape(), &Device::Cpu)?);
+            tensors.insert(format!("second.{name}"), Tensor::from_slice(&moments.second, var.shape(), &Device::Cpu)?);
+        }
+        candle_core::safetensors::save(&tensors, file).map_err(|e| Error::model(file, e.to_string()))
+    }
+
+    /// Reads what [`Optimizer::write`] wrote for the same parameters.
+    pub fn read(policy: &Policy, config: &AdamConfig, file: &Path) -> Result<Self> {
+        let tensors = candle_core::safetensors::load(file, &Device::Cpu).map_err(|e| Error::model(file, e.to_string()))?;
+        let find = |name: String| {
+            tensors.get(&name).ok_or_else(|| Error::model(file, format!("tensor {name} is missing; not this optimizer's state")))
+        };
+        let moment = |kind: &str, name: &str, count: usize| -> Result<Vec<f32>> {
+            let values: Vec<f32> = find(format!("{kind}.{name}"))?.flatten_all()?.to_vec1()?;
+            match values.len() == count {
+                true => Ok(values),
+                false => Err(Error::model(file, format!("tensor {kind}.{name} has {} values, not {count}", values.len()))),
+            }
+        };
+        let steps = find("steps".into())?.to_vec1::<i64>()?.first().copied().unwrap_or(0) as u64;
+        let moments = policy.weights().iter().map(|(name, var)| {
+            let count = var.elem_count();
+            Ok(Moments { first: moment("first", name, count)?, second: moment("second", name, count)? })
+        });
+        Ok(Self { config: config.clone(), moments: moments.collect::<Result<_>>()?, steps })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn learning_rate_falls_as_told() {
+        for (schedule, step, expected) in [
+            (LrSchedule::Linear, 0, 1.0),
+            (LrSchedule::Linear, 5, 0.5),
+            (LrSchedule::Linear, 9, 0.1),
+            (LrSchedule::Constant, 9, 1.0),
+        ] {
+            assert!((learning_rate(1.0, schedule, step, 10) - expected).abs() < 1e-12, "{schedule:?} at {step}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Rollouts: the policy's attempts at tasks, as text for graders and as tokens for the update.
+
+use rewarden_runtime::{Sample, StopReason};
+
+use crate::batch::Datum;
+use crate::data::Task;
+use crate::error::Result;
+use crate::model::Policy;
+use crate::renderer::Renderer;
+use crate::sampler::{Request, Sampled, Sampler, Sampling};
+use crate::seed::{self, Purpose};
+
+/// One finished attempt.
+#[derive(Clone, Debug)]
+pub struct Rollout {
+    /// The trajectory as graders see it: text, never tokens.
+    pub sample: Sample,
+    /// Tokens of the prompt.
+    pub prompt: Vec<u32>,
+    /// What the policy added.
+    pub sampled: Sampled,
+}
+
+/// How many attempts, and with which randomness.
+pub struct Plan<'a> {
+    /// Attempts at each task.
+    pub group_size: usize,
+    /// How tokens are drawn.
+    pub sampling: &'a Sampling,
+    /// The run's seed.
+    pub seed: u64,
+    /// What the attempts are for.
+    pub purpose: Purpose,
+    /// The training step, which graders see; 0 in evaluation.
+    pub step: usize,
+}
+
+/// Attempts every task `group_size` times; attempts at one task are neighbours. `progress` hears the number of tokens
+/// sampled so far.
+pub fn roll_out(
+    policy: &Policy,
+    renderer: &Renderer,
+    tasks: &[&Task],
+    plan: &Plan,
+    progress: impl FnMut(usize),
+) -> Result<Vec<Rollout>> {
+    let seed = |group: usize, attempt| {
+        seed::derive(plan.seed, plan.purpose, &[plan.step as u64, group as u64, attempt as u64])
+    };
+    let request = |(group, task): (usize, &&Task)| {
+        let seeds = (0..plan.group_size).map(|attempt| seed(group, attempt)).collect();
+        Ok(Request { prompt: renderer.prompt(&task.prompt)?, seeds })
+    };
+    let requests: Vec<Request> = tasks.iter().enumerate().map(request).collect::<Result<_>>()?;
+    let stops = |token| renderer.tokenizer().stops(token);
+    let sampled = Sampler::new(policy).sample(&requests, plan.sampling, stops, progress)?;
+    let rollout = |(index, sampled): (usize, Sampled)| {
+        let group = index / plan.group_size;
+        let sample = trajectory(tasks[group], index % plan.group_size, renderer, &sampled, plan)?;
+        Ok(Rollout { sample, prompt: requests[group].prompt.clone(), sampled })
+    };
+    sampled.into_iter().enumerate().map(rollout).collect()
+}
+
+fn trajectory(task: &Task, attempt: usize, renderer: &Renderer, sampled: &Sampled, plan: &Plan) -> Result<Sample> {
+    Ok(Sample {
+        id: format!("{}/{}/{attempt}", plan.step, task.id),
+        group: task.id.clone(),
+        data_source: task.data_source.clone(),
+        prompt: task.prompt.clone(),
+        completion: vec![renderer.parse(&sampled.tokens)?],
+        ground_truth: task.ground_truth.clone(),
+        extra: task.extra.clone(),
+        stop_reason: if sampled.stopped { StopReason::Completed } else { StopReason::MaxTokens },
+        turn_scores: vec![],
+        completion_tokens: sampled.tokens.len() as u32,
+        step: plan.step as u32,
+    })
+}
+
+impl Rollout {
+    /// The rollout as something to learn from: the sampled tokens are trained, the prompt is not.
+    pub fn datum(&self, advantage: f32) -> Datum {
+        let tokens: Vec<u32> = self.prompt.iter().chain(&self.sampled.tokens).copied().collect();
+        let trained = (0..tokens.len()).map(|at| at >= self.prompt.len()).collect();
+        Datum { tokens, trained, sampled_log_probs: self.sampled.log_probs.clone(), advantage }
+    }
+}

@@ -1,0 +1,246 @@
+//! The run directory is an API: `config.toml`, and per stage `metrics.jsonl`, `rollouts.jsonl`, `checkpoints.jsonl` and
+//! `checkpoints/NNNNNN/`. Nothing finished is ever overwritten: an earlier run is set aside under a new name, a
+//! checkpoint appears whole or not at all, and a resumed stage drops only the rows it is about to write again.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::config::Stage;
+use crate::error::{Error, Result};
+use crate::model::Policy;
+use crate::optim::Optimizer;
+use crate::tokenizer::Tokenizer;
+
+/// Named numbers and texts of one step.
+pub type Metrics = Map<String, Value>;
+
+/// File with one row of metrics per step.
+pub const METRICS: &str = "metrics.jsonl";
+/// File with one row per trajectory.
+pub const ROLLOUTS: &str = "rollouts.jsonl";
+const CHECKPOINTS: &str = "checkpoints.jsonl";
+
+/// The folder of one stage of a run.
+#[derive(Clone, Debug)]
+pub struct StageDir {
+    path: PathBuf,
+}
+
+/// One line of `checkpoints.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Name of the folder below `checkpoints/`.
+    pub name: String,
+    /// Steps done.
+    pub batch: usize,
+    /// Whether the stage is finished.
+    #[serde(rename = "final")]
+    pub is_final: bool,
+    /// Seconds of training so far, resumed parts included.
+    pub seconds: f64,
+    /// Digest of each plugin that was in use.
+    #[serde(default)]
+    pub plugins: std::collections::BTreeMap<String, rewarden_runtime::Digest>,
+}
+
+impl StageDir {
+    /// The folder of `stage` in the run at `run`, made when absent.
+    pub fn open(run: &Path, stage: Stage) -> Result<Self> {
+        let path = run.join(stage.name());
+        fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
+        Ok(Self { path })
+    }
+
+    /// A file of the stage.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Appends one row to a JSONL file.
+    pub fn append(&self, name: &str, row: &impl Serialize) -> Result<()> {
+        self.append_all(name, std::slice::from_ref(row))
+    }
+
+    /// Appends rows to a JSONL file in one write.
+    pub fn append_all(&self, name: &str, rows: &[impl Serialize]) -> Result<()> {
+        let path = self.file(name);
+        let mut text = String::new();
+        for row in rows {
+            let row = serde_json::to_string(row).map_err(|e| Error::run_dir(&path, e.to_string()))?;
+            text.push_str(&row);
+            text.push('\n');
+        }
+        let file = fs::OpenOptions::new().create(true).append(true).open(&path);
+        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(Error::io("write", &path))
+    }
+
+    /// Keeps only the rows of steps before `step`. A last line that a crash cut short goes too.
+    pub fn keep_before(&self, name: &str, step: usize) -> Result<()> {
+        let path = self.file(name);
+        if !path.exists() {
+            return Ok(());
+        }
+        let rows = read_rows::<Map<String, Value>>(&path)?;
+        let before = |row: &&Map<String, Value>| row.get("step").and_then(Value::as_u64).is_some_and(|s| s < step as u64);
+        let kept: Vec<_> = rows.iter().filter(before).collect();
+        let fresh = self.file(&format!(".{name}"));
+        let _ = fs::remove_file(&fresh);
+        self.append_all(&format!(".{name}"), &kept)?;
+        fs::rename(&fresh, &path).map_err(Error::io("replace", &path))
+    }
+
+    /// The newest checkpoint whose folder is there.
+    pub fn latest(&self) -> Result<Option<Checkpoint>> {
+        let index = self.file(CHECKPOINTS);
+        if !index.exists() {
+            return Ok(None);
+        }
+        let checkpoints: Vec<Checkpoint> = read_rows(&index)?;
+        Ok(checkpoints.into_iter().rev().find(|checkpoint| self.folder(checkpoint).is_dir()))
+    }
+
+    /// The folder of a checkpoint: a Hugging Face model folder with the optimizer's state beside it.
+    pub fn folder(&self, checkpoint: &Checkpoint) -> PathBuf {
+        self.path.join("checkpoints").join(&checkpoint.name)
+    }
+
+    /// Writes a checkpoint: whole, synced and only then under its name.
+    pub fn save(&self, checkpoint: &Checkpoint, policy: &Policy, tokenizer: &Tokenizer, optimizer: &Optimizer) -> Result<()> {
+        let folder = self.folder(checkpoint);
+        let parts = self.path.join("checkpoints").join(".writing");
+        let _ = fs::remove_dir_all(&parts); // left over from a crash
+        fs::create_dir_all(&parts).map_err(Error::io("create", &parts))?;
+        policy.write(&parts)?;
+        tokenizer.write(&parts)?;
+        optimizer.write(policy, &parts.join(OPTIMIZER))?;
+        sync(&parts)?;
+        let _ = fs::remove_dir_all(&folder); // a checkpoint that never reached the index
+        fs::rename(&parts, &folder).map_err(Error::io("rename", &folder))?;
+        self.append(CHECKPOINTS, checkpoint)
+    }
+}
+
+/// The optimizer's state within a checkpoint.
+pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
+
+/// Makes the directory of a new run and writes its resolved config. An earlier run there is set aside; its new place is
+/// returned. A directory that is not a run's is never touched.
+pub fn start_run(run: &Path, config: &str) -> Result<Option<PathBuf>> {
+    let aside = match run.exists() {
+        false => None,
+        true if is_empty(run)? => None,
+        true if run.join(CONFIG).is_file() => Some(set_aside(run)?),
+        true => return Err(Error::run_dir(run, "exists and holds something else than a run; choose another `log_path`")),
+    };
+    fs::create_dir_all(run).map_err(Error::io("create", run))?;
+    write_config(run, config)?;
+    Ok(aside)
+}
+
+/// Sets the folder of a stage aside, if there is one, and returns its new place.
+pub fn start_stage(run: &Path, stage: Stage) -> Result<Option<PathBuf>> {
+    let folder = run.join(stage.name());
+    folder.exists().then(|| set_aside(&folder)).transpose()
+}
+
+/// Writes the resolved config of the run.
+pub fn write_config(run: &Path, config: &str) -> Result<()> {
+    fs::create_dir_all(run).map_err(Error::io("create", run))?;
+    let file = run.join(CONFIG);
+    fs::write(&file, config).map_err(Error::io("write", &file))
+}
+
+/// The resolved config of an earlier run, if there is one.
+pub fn read_config(run: &Path) -> Result<Option<String>> {
+    let file = run.join(CONFIG);
+    match fs::read_to_string(&file) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io("read", &file)(e)),
+    }
+}
+
+const CONFIG: &str = "config.toml";
+
+/// The rows of a JSONL file we wrote. Only the last line may be cut short: that is what a crash leaves.
+pub fn read_rows<T: serde::de::DeserializeOwned>(file: &Path) -> Result<Vec<T>> {
+    let bytes = fs::read(file).map_err(Error::io("read", file))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    let mut rows = vec![];
+    for (index, line) in lines.iter().enumerate() {
+        match serde_json::from_str(line) {
+            Ok(row) => rows.push(row),
+            Err(_) if index + 1 == lines.len() => {}
+            Err(error) => return Err(Error::Row { file: file.to_owned(), line: index + 1, message: error.to_string() }),
+        }
+    }
+    Ok(rows)
+}
+
+fn is_empty(folder: &Path) -> Result<bool> {
+    Ok(fs::read_dir(folder).map_err(Error::io("list", folder))?.next().is_none())
+}
+
+/// Renames `path` to the first free of `path.1`, `path.2`, ...
+fn set_aside(path: &Path) -> Result<PathBuf> {
+    let numbered = |number: usize| {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{number}"));
+        path.with_file_name(name)
+    };
+    let free = (1..).map(numbered).find(|candidate| !candidate.exists()).unwrap_or_else(|| numbered(0));
+    fs::rename(path, &free).map_err(Error::io("set aside", path))?;
+    Ok(free)
+}
+
+fn sync(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
+        let path = entry.map_err(Error::io("list", folder))?.path();
+        fs::File::open(&path).and_then(|file| file.sync_all()).map_err(Error::io("write", &path))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn earlier_runs_are_kept_and_other_folders_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        assert_eq!(start_run(&run, "seed = 1").unwrap(), None);
+        assert_eq!(start_run(&run, "seed = 2").unwrap(), Some(folder.path().join("run.1")));
+        assert_eq!(start_run(&run, "seed = 3").unwrap(), Some(folder.path().join("run.2")));
+        assert_eq!(read_config(&folder.path().join("run.1")).unwrap().unwrap(), "seed = 1");
+        let mine = folder.path().join("mine");
+        fs::create_dir(&mine).unwrap();
+        fs::write(mine.join("letter.txt"), "dear").unwrap();
+        assert!(start_run(&mine, "").unwrap_err().to_string().contains("something else"));
+    }
+
+    #[test]
+    fn rows_from_the_step_on_and_a_torn_line_are_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StageDir::open(folder.path(), Stage::Rl).unwrap();
+        let rows: Vec<Value> = (0..5).map(|step| json!({"step": step})).collect();
+        dir.append_all(METRICS, &rows).unwrap();
+        fs::OpenOptions::new().append(true).open(dir.file(METRICS)).unwrap().write_all(b"{\"step\": 5, \"lo").unwrap();
+        dir.keep_before(METRICS, 3).unwrap();
+        assert_eq!(fs::read_to_string(dir.file(METRICS)).unwrap(), "{\"step\":0}\n{\"step\":1}\n{\"step\":2}\n");
+        dir.keep_before("absent.jsonl", 3).unwrap();
+    }
+
+    #[test]
+    fn a_damaged_row_in_the_middle_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.jsonl");
+        fs::write(&file, "{}\noops\n{}\n").unwrap();
+        assert!(read_rows::<Value>(&file).unwrap_err().to_string().contains("x.jsonl:2"));
+    }
+}

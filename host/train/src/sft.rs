@@ -1,0 +1,104 @@
+//! Supervised fine-tuning: next-token likelihood, with these differences from pre-training.
+//!
+//! 1. A row is a conversation; only what the assistant says is learnt (`train_on_what`).
+//! 2. The loss is the mean over trained tokens of the whole batch, not over sequences.
+//! 3. Rows are padded, not packed; epochs follow each other without gaps, each in its own order.
+//! 4. AdamW, clipping by global norm, learning rate linear to zero.
+
+use std::path::Path;
+
+use crate::batch::Datum;
+use crate::clock::Stopwatch;
+use crate::config::{RunConfig, SftConfig, Stage};
+use crate::data::{Dataset, Example, batch_at};
+use crate::error::{Error, Result};
+use crate::gradient::mean_nll;
+use crate::learner::{Learner, Plan};
+use crate::loss::nll;
+use crate::observe::{Event, Observer};
+use crate::optim::learning_rate;
+use crate::renderer::Renderer;
+use crate::run_dir::Metrics;
+use crate::start;
+
+/// Runs the stage, or what is left of it. Returns its seconds.
+pub fn sft(config: &RunConfig, dataset: &Dataset, observe: Observer) -> Result<f64> {
+    let options = &config.sft;
+    let steps = steps(options, dataset.train.len());
+    let plan = Plan {
+        stage: Stage::Sft,
+        steps,
+        save_every: options.save_every,
+        adam: options.adam.clone(),
+        plugins: Default::default(),
+    };
+    let read = |folder: &Path| start::read(config, folder);
+    let mut learner = Learner::begin(&config.log_path, plan, read, || start::supervised(config, dataset))?;
+    let train = data(&learner.renderer, &dataset.train, options)?;
+    let test = data(&learner.renderer, &dataset.test, options)?;
+    if train.iter().all(|datum| datum.trained_tokens() == 0) {
+        return Err(Error::config("data", "no row has an assistant message to learn from within `sft.max_length`"));
+    }
+    observe(Event::StageStarted { stage: Stage::Sft, first_step: learner.remaining().start, steps });
+    for step in learner.remaining() {
+        let mut clock = Stopwatch::new();
+        let batch: Vec<Datum> =
+            batch_at(train.len(), options.batch_size, config.seed, step).into_iter().map(|i| train[i].clone()).collect();
+        let rate = learning_rate(options.learning_rate, options.lr_schedule, step, steps);
+        let update = learner.update(&batch, options.micro_batch_size, rate, |log_probs, _| nll(log_probs))?;
+        let tokens: usize = batch.iter().map(|datum| datum.tokens.len()).sum();
+        let seconds = clock.lap();
+        let mut metrics = Metrics::new();
+        if let Some(update) = update {
+            metrics.insert("train_mean_nll".into(), update.loss.into());
+            metrics.insert("optim/grad_norm".into(), update.grad_norm.into());
+        }
+        metrics.insert("optim/lr".into(), rate.into());
+        metrics.insert("num_sequences".into(), batch.len().into());
+        metrics.insert("num_tokens".into(), tokens.into());
+        metrics.insert("num_loss_tokens".into(), batch.iter().map(Datum::trained_tokens).sum::<usize>().into());
+        metrics.insert("time/total".into(), seconds.into());
+        metrics.insert("tokens_per_second".into(), (tokens as f64 / seconds).into());
+        let measured = options.eval_every != 0 && (step + 1).is_multiple_of(options.eval_every) || step + 1 == steps;
+        if measured && !test.is_empty() {
+            metrics.insert("test/nll".into(), mean_nll(&learner.policy, &test, options.batch_size)?.into());
+        }
+        learner.finish_step(metrics, observe)?;
+    }
+    observe(Event::StageDone { stage: Stage::Sft, seconds: learner.seconds() });
+    Ok(learner.seconds())
+}
+
+fn steps(options: &SftConfig, examples: usize) -> usize {
+    let all = (examples * options.num_epochs).div_ceil(options.batch_size);
+    all.min(options.max_steps.unwrap_or(usize::MAX)).max(1)
+}
+
+/// Every example as tokens, those without an answer left out.
+fn data(renderer: &Renderer, examples: &[Example], options: &SftConfig) -> Result<Vec<Datum>> {
+    let answered = examples.iter().filter(|example| !example.answer.is_empty());
+    answered
+        .map(|example| {
+            let mut rendered = renderer.supervised(&example.messages(), options.train_on_what)?;
+            rendered.tokens.truncate(options.max_length);
+            rendered.trained.truncate(options.max_length);
+            Ok(Datum { tokens: rendered.tokens, trained: rendered.trained, sampled_log_probs: vec![], advantage: 0.0 })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_cover_the_epochs_or_stop_at_the_limit() {
+        for (examples, epochs, batch, limit, expected) in
+            [(100, 1, 32, None, 4), (100, 2, 32, None, 7), (100, 2, 32, Some(5), 5), (3, 1, 32, None, 1)]
+        {
+            let options =
+                SftConfig { num_epochs: epochs, batch_size: batch, max_steps: limit, ..SftConfig::default() };
+            assert_eq!(steps(&options, examples), expected);
+        }
+    }
+}
