@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 /// Measures seconds since it was made or last asked.
-pub struct Stopwatch {
+pub(crate) struct Stopwatch {
     started: Instant,
     lap: Instant,
 }
@@ -11,13 +11,13 @@ pub struct Stopwatch {
 impl Stopwatch {
     /// Starts now.
     #[allow(clippy::new_without_default, reason = "a default that depends on when it is called is no default")]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let now = now();
         Self { started: now, lap: now }
     }
 
     /// Seconds since the last lap, which ends here.
-    pub fn lap(&mut self) -> f64 {
+    pub(crate) fn lap(&mut self) -> f64 {
         let now = now();
         let seconds = (now - self.lap).as_secs_f64();
         self.lap = now;
@@ -25,7 +25,7 @@ impl Stopwatch {
     }
 
     /// Seconds since the start.
-    pub fn total(&self) -> f64 {
+    pub(crate) fn total(&self) -> f64 {
         (now() - self.started).as_secs_f64()
     }
 }

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::loss::LossFn;
 use crate::renderer::{RendererName, TrainOnWhat};
 use crate::sampler::Sampling;
+use crate::seed::{self, Purpose};
 
 /// The `model_name` that stands for random weights of a small shape instead of a folder.
 pub const TINY: &str = "tiny";
@@ -345,6 +346,11 @@ impl RunConfig {
     /// The config as TOML, every default written out.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(self).map_err(|e| Error::config("config", e.to_string()))
+    }
+
+    /// The seed that this run gives to its plugins.
+    pub fn guest_seed(&self) -> u32 {
+        seed::derive(self.seed, Purpose::Guests, &[]) as u32
     }
 
     /// Refuses values that parse but cannot work.

@@ -39,7 +39,7 @@ pub struct Evaluation {
 
 /// Evaluates every finished stage of the run, or the model that `eval.load_checkpoint_path` names. Returns the results
 /// by the model's name, and the seconds it took.
-pub fn eval(
+pub(crate) fn eval(
     config: &RunConfig,
     dataset: &Dataset,
     rubric: &Rubric,

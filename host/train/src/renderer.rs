@@ -107,7 +107,7 @@ impl Renderer {
 }
 
 /// The stretches of plain text in a rendered conversation: what a tokenizer for it should be good at.
-pub fn texts(messages: &[Message], name: RendererName) -> Vec<String> {
+pub(crate) fn texts(messages: &[Message], name: RendererName) -> Vec<String> {
     let text = |piece| match piece {
         Piece::Text { text, .. } => Some(text),
         Piece::Marker { .. } => None,

@@ -26,7 +26,7 @@ use crate::seed::Purpose;
 use crate::start;
 
 /// Runs the stage, or what is left of it. Returns its seconds.
-pub fn rl(config: &RunConfig, dataset: &Dataset, rubric: &Rubric, observe: Observer) -> Result<f64> {
+pub(crate) fn rl(config: &RunConfig, dataset: &Dataset, rubric: &Rubric, observe: Observer) -> Result<f64> {
     let options = &config.rl;
     let steps = options.max_steps;
     let plan = Plan {
@@ -43,7 +43,10 @@ pub fn rl(config: &RunConfig, dataset: &Dataset, rubric: &Rubric, observe: Obser
         let mut clock = Stopwatch::new();
         let mut metrics = Metrics::new();
         let rollouts = attempt(config, dataset, &learner, step, observe)?;
-        metrics.insert("time/sampling".into(), clock.lap().into());
+        let tokens: usize = rollouts.iter().map(|rollout| rollout.sampled.tokens.len()).sum();
+        let seconds = clock.lap();
+        metrics.insert("time/sampling".into(), seconds.into());
+        metrics.insert("sampled_tokens_per_second".into(), (tokens as f64 / seconds).into());
 
         let graded = rubric.grade(rollouts.iter().map(|rollout| rollout.sample.clone()).collect())?;
         metrics.insert("time/scoring".into(), clock.lap().into());

@@ -25,13 +25,13 @@ const CHECKPOINTS: &str = "checkpoints.jsonl";
 
 /// The folder of one stage of a run.
 #[derive(Clone, Debug)]
-pub struct StageDir {
+pub(crate) struct StageDir {
     path: PathBuf,
 }
 
 /// One line of `checkpoints.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Checkpoint {
+pub(crate) struct Checkpoint {
     /// Name of the folder below `checkpoints/`.
     pub name: String,
     /// Steps done.
@@ -48,24 +48,24 @@ pub struct Checkpoint {
 
 impl StageDir {
     /// The folder of `stage` in the run at `run`, made when absent.
-    pub fn open(run: &Path, stage: Stage) -> Result<Self> {
+    pub(crate) fn open(run: &Path, stage: Stage) -> Result<Self> {
         let path = run.join(stage.name());
         fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
         Ok(Self { path })
     }
 
     /// A file of the stage.
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
     /// Appends one row to a JSONL file.
-    pub fn append(&self, name: &str, row: &impl Serialize) -> Result<()> {
+    pub(crate) fn append(&self, name: &str, row: &impl Serialize) -> Result<()> {
         self.append_all(name, std::slice::from_ref(row))
     }
 
     /// Appends rows to a JSONL file in one write.
-    pub fn append_all(&self, name: &str, rows: &[impl Serialize]) -> Result<()> {
+    pub(crate) fn append_all(&self, name: &str, rows: &[impl Serialize]) -> Result<()> {
         let path = self.file(name);
         let mut text = String::new();
         for row in rows {
@@ -78,7 +78,7 @@ impl StageDir {
     }
 
     /// Keeps only the rows of steps before `step`. A last line that a crash cut short goes too.
-    pub fn keep_before(&self, name: &str, step: usize) -> Result<()> {
+    pub(crate) fn keep_before(&self, name: &str, step: usize) -> Result<()> {
         let path = self.file(name);
         if !path.exists() {
             return Ok(());
@@ -93,7 +93,7 @@ impl StageDir {
     }
 
     /// The newest checkpoint whose folder is there.
-    pub fn latest(&self) -> Result<Option<Checkpoint>> {
+    pub(crate) fn latest(&self) -> Result<Option<Checkpoint>> {
         let index = self.file(CHECKPOINTS);
         if !index.exists() {
             return Ok(None);
@@ -103,12 +103,12 @@ impl StageDir {
     }
 
     /// The folder of a checkpoint: a Hugging Face model folder with the optimizer's state beside it.
-    pub fn folder(&self, checkpoint: &Checkpoint) -> PathBuf {
+    pub(crate) fn folder(&self, checkpoint: &Checkpoint) -> PathBuf {
         self.path.join("checkpoints").join(&checkpoint.name)
     }
 
     /// Writes a checkpoint: whole, synced and only then under its name.
-    pub fn save(&self, checkpoint: &Checkpoint, policy: &Policy, tokenizer: &Tokenizer, optimizer: &Optimizer) -> Result<()> {
+    pub(crate) fn save(&self, checkpoint: &Checkpoint, policy: &Policy, tokenizer: &Tokenizer, optimizer: &Optimizer) -> Result<()> {
         let folder = self.folder(checkpoint);
         let parts = self.path.join("checkpoints").join(".writing");
         let _ = fs::remove_dir_all(&parts); // left over from a crash
@@ -128,7 +128,7 @@ pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
 
 /// Makes the directory of a new run and writes its resolved config. An earlier run there is set aside; its new place is
 /// returned. A directory that is not a run's is never touched.
-pub fn start_run(run: &Path, config: &str) -> Result<Option<PathBuf>> {
+pub(crate) fn start_run(run: &Path, config: &str) -> Result<Option<PathBuf>> {
     let aside = match run.exists() {
         false => None,
         true if is_empty(run)? => None,
@@ -141,20 +141,20 @@ pub fn start_run(run: &Path, config: &str) -> Result<Option<PathBuf>> {
 }
 
 /// Sets the folder of a stage aside, if there is one, and returns its new place.
-pub fn start_stage(run: &Path, stage: Stage) -> Result<Option<PathBuf>> {
+pub(crate) fn start_stage(run: &Path, stage: Stage) -> Result<Option<PathBuf>> {
     let folder = run.join(stage.name());
     folder.exists().then(|| set_aside(&folder)).transpose()
 }
 
 /// Writes the resolved config of the run.
-pub fn write_config(run: &Path, config: &str) -> Result<()> {
+pub(crate) fn write_config(run: &Path, config: &str) -> Result<()> {
     fs::create_dir_all(run).map_err(Error::io("create", run))?;
     let file = run.join(CONFIG);
     fs::write(&file, config).map_err(Error::io("write", &file))
 }
 
 /// The resolved config of an earlier run, if there is one.
-pub fn read_config(run: &Path) -> Result<Option<String>> {
+pub(crate) fn read_config(run: &Path) -> Result<Option<String>> {
     let file = run.join(CONFIG);
     match fs::read_to_string(&file) {
         Ok(text) => Ok(Some(text)),

@@ -24,13 +24,13 @@ pub enum Purpose {
 }
 
 /// A 64-bit seed for `purpose` at `coordinates` (step, group, sample, ...).
-pub fn derive(seed: u64, purpose: Purpose, coordinates: &[u64]) -> u64 {
+pub(crate) fn derive(seed: u64, purpose: Purpose, coordinates: &[u64]) -> u64 {
     coordinates.iter().fold(mix(seed ^ mix(purpose as u64)), |state, &coordinate| mix(state ^ mix(coordinate)))
 }
 
 /// The generator for `purpose` at `coordinates`. ChaCha8 because its stream is specified: the same numbers on every
 /// platform and in every later version.
-pub fn generator(seed: u64, purpose: Purpose, coordinates: &[u64]) -> ChaCha8Rng {
+pub(crate) fn generator(seed: u64, purpose: Purpose, coordinates: &[u64]) -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(derive(seed, purpose, coordinates))
 }
 

@@ -22,7 +22,7 @@ use crate::run_dir::Metrics;
 use crate::start;
 
 /// Runs the stage, or what is left of it. Returns its seconds.
-pub fn sft(config: &RunConfig, dataset: &Dataset, observe: Observer) -> Result<f64> {
+pub(crate) fn sft(config: &RunConfig, dataset: &Dataset, observe: Observer) -> Result<f64> {
     let options = &config.sft;
     let steps = steps(options, dataset.train.len());
     let plan = Plan {

@@ -100,14 +100,14 @@ impl Dataset {
 }
 
 /// The order in which an epoch visits `count` examples.
-pub fn epoch_order(count: usize, seed: u64, epoch: u64) -> Vec<usize> {
+pub(crate) fn epoch_order(count: usize, seed: u64, epoch: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     order.shuffle(&mut seed::generator(seed, Purpose::Order, &[epoch]));
     order
 }
 
 /// The `batch_size` examples of `step` (from 0) when epochs follow each other without gaps.
-pub fn batch_at(count: usize, batch_size: usize, seed: u64, step: usize) -> Vec<usize> {
+pub(crate) fn batch_at(count: usize, batch_size: usize, seed: u64, step: usize) -> Vec<usize> {
     let first = step * batch_size;
     let mut epoch = usize::MAX;
     let mut order = vec![];

@@ -9,7 +9,7 @@ use candle_core::{D, Device, Result, Tensor};
 use super::config::ModelConfig;
 
 /// The layers over one set of weights. Cheap: it holds references to the tensors, not copies.
-pub struct Decoder {
+pub(crate) struct Decoder {
     config: ModelConfig,
     embedding: Tensor, // (V, hidden)
     layers: Vec<Layer>,
@@ -33,10 +33,10 @@ struct Layer {
 
 /// Keys and values of the tokens seen so far, one pair per layer, each (B, K, T, D).
 #[derive(Clone)]
-pub struct KvCache(Vec<Option<(Tensor, Tensor)>>);
+pub(crate) struct KvCache(Vec<Option<(Tensor, Tensor)>>);
 
 /// What a forward pass needs to know about the positions of its tokens.
-pub struct Positions {
+pub(crate) struct Positions {
     cos: Tensor,  // (B, 1, L, D/2)
     sin: Tensor,  // (B, 1, L, D/2)
     mask: Tensor, // broadcasts to (B, K, H/K, L, T): 0 where a query may look, -inf where not
@@ -44,7 +44,7 @@ pub struct Positions {
 
 impl Decoder {
     /// Builds the layers; `weight` gives the tensor of a Hugging Face name.
-    pub fn new(config: &ModelConfig, weight: impl Fn(&str) -> Tensor) -> Self {
+    pub(crate) fn new(config: &ModelConfig, weight: impl Fn(&str) -> Tensor) -> Self {
         let layer = |index: usize| {
             let weight = |name: &str| weight(&format!("model.layers.{index}.{name}.weight"));
             Layer {
@@ -74,7 +74,7 @@ impl Decoder {
 
     /// Final hidden states (B, L, hidden) of `ids` (B, L), all tokens new and positions counted from 0. Rows are padded
     /// on the right: with causal attention no real token sees the padding.
-    pub fn hidden(&self, ids: &Tensor) -> Result<Tensor> {
+    pub(crate) fn hidden(&self, ids: &Tensor) -> Result<Tensor> {
         let (rows, length) = ids.dims2()?;
         let positions: Vec<u32> = (0..rows).flat_map(|_| 0..length as u32).collect();
         let causal = (0..length).flat_map(|query| (0..length).map(move |key| key <= query));
@@ -83,17 +83,17 @@ impl Decoder {
     }
 
     /// Final hidden states (B, L, hidden) of `ids`, which continue the sequences in `cache`.
-    pub fn extend(&self, ids: &Tensor, positions: &Positions, cache: &mut KvCache) -> Result<Tensor> {
+    pub(crate) fn extend(&self, ids: &Tensor, positions: &Positions, cache: &mut KvCache) -> Result<Tensor> {
         self.forward(ids, positions, Some(cache))
     }
 
     /// Logits (.., V) of hidden states (.., hidden).
-    pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+    pub(crate) fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
         linear(hidden, &self.head)
     }
 
     /// Rotary tables for the positions `at` (B x L, row by row) and a mask from [`mask`].
-    pub fn positions(&self, at: &[u32], (rows, length): (usize, usize), mask: Tensor) -> Result<Positions> {
+    pub(crate) fn positions(&self, at: &[u32], (rows, length): (usize, usize), mask: Tensor) -> Result<Positions> {
         let half = self.config.head_dim / 2;
         let frequency = |i: usize| (self.config.theta().powf(-2.0 * i as f64 / self.config.head_dim as f64)) as f32;
         let frequencies: Vec<f32> = (0..half).map(frequency).collect();
@@ -154,12 +154,12 @@ impl Decoder {
 
 impl KvCache {
     /// An empty cache for a model of `layers` layers.
-    pub fn new(layers: usize) -> Self {
+    pub(crate) fn new(layers: usize) -> Self {
         Self(vec![None; layers])
     }
 
     /// The rows numbered by `rows` (u32), in that order; a row may be named several times.
-    pub fn select(&self, rows: &Tensor) -> Result<Self> {
+    pub(crate) fn select(&self, rows: &Tensor) -> Result<Self> {
         let pick = |pair: &Option<(Tensor, Tensor)>| match pair {
             Some((key, value)) => Ok(Some((key.index_select(rows, 0)?, value.index_select(rows, 0)?))),
             None => Ok(None),
@@ -169,7 +169,7 @@ impl KvCache {
 }
 
 /// An additive attention mask (B, 1, 1, L, T) from B x L x T answers to "may this query see this key?".
-pub fn mask(
+pub(crate) fn mask(
     (rows, queries, keys): (usize, usize, usize),
     visible: impl Iterator<Item = bool>,
     device: &Device,
@@ -209,7 +209,7 @@ fn softmax(x: &Tensor) -> Result<Tensor> {
 }
 
 /// Log-probabilities (N) of `targets` (N, u32) under `logits` (N, V).
-pub fn log_probs(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+pub(crate) fn log_probs(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
     let shifted = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?.detach())?;
     let normaliser = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?;
     (shifted.gather(&targets.unsqueeze(1)?, 1)? - normaliser)?.squeeze(1)

@@ -6,7 +6,7 @@ pub(crate) mod decoder;
 mod weights;
 
 pub use config::{ModelConfig, RopeParameters};
-pub use decoder::Decoder;
+pub(crate) use decoder::Decoder;
 pub use weights::Weights;
 
 use candle_core::{Device, Tensor};

@@ -1,0 +1,15 @@
+//! `rewarden rl`: one stage of a run.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use rewarden_train::{Stage, stage};
+
+use crate::args::TrainArgs;
+use crate::launch::launch;
+
+pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
+    launch(&args, |_| vec![Stage::Rl], |config, rubric, existing, observe| {
+        stage(config, rubric, Stage::Rl, existing, observe)
+    })
+}
