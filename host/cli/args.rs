@@ -1,0 +1,118 @@
+//! Everything that can be typed. Meaning and defaults stand here; what happens stands in the verb's own file.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Train language models with sandboxed WebAssembly rewards.
+#[derive(Parser)]
+#[command(name = "rewarden", version, disable_help_subcommand = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// Run every stage a config names, in order: sft, rl, eval
+    #[command(after_help = TRAIN_HELP)]
+    Run(TrainArgs),
+    /// Supervised fine-tuning: one stage of a config
+    #[command(after_help = TRAIN_HELP)]
+    Sft(TrainArgs),
+    /// Reinforcement learning from the config's reward plugins: one stage of a config
+    #[command(after_help = TRAIN_HELP)]
+    Rl(TrainArgs),
+    /// Evaluate what the stages made: pass@k and mean reward on held-out problems
+    #[command(after_help = TRAIN_HELP)]
+    Eval(TrainArgs),
+    /// Score JSON lines with a plugin: requests in, one answer line each out (protocol grade-jsonl/1)
+    Score(ScoreArgs),
+    /// Build and look into plugins
+    #[command(subcommand)]
+    Plugin(PluginVerb),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum PluginVerb {
+    /// Build a Rust plugin into a component
+    Build(BuildArgs),
+    /// Show what a plugin is: digest, world, imports, settings
+    Inspect(InspectArgs),
+}
+
+const TRAIN_HELP: &str = "Examples:
+  rewarden run configs/quickstart.toml
+  rewarden run configs/quickstart.toml --set seed=2 --set log_path=runs/seed2
+  rewarden rl configs/quickstart.toml --set rl.loss_fn=reinforce
+  rewarden run configs/quickstart.toml --resume
+
+The config's `log_path` becomes the run directory: config.toml with every default written out, and per stage
+metrics.jsonl, rollouts.jsonl and checkpoints. An earlier run there is set aside, never overwritten.";
+
+#[derive(clap::Args)]
+pub(crate) struct TrainArgs {
+    /// The run's TOML file
+    pub(crate) config: PathBuf,
+    /// Override a key of the config, such as rl.max_steps=10; may be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Print the resolved config and stop
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Go on where the run in `log_path` stopped; finished stages are skipped
+    #[arg(long)]
+    pub(crate) resume: bool,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  rewarden score rewards/gsm8k requests.jsonl > scores.jsonl
+  echo '{\"id\":\"1\",\"input\":{\"response\":\"#### 42\",\"ground_truth\":\"42\"}}' | rewarden score rewards/gsm8k
+
+Every request gets exactly one answer line, in the order of the requests. A request that cannot be scored gets one with
+`error` set, and changes no other line.")]
+pub(crate) struct ScoreArgs {
+    /// The plugin: a component (.wasm) or the folder of its source
+    pub(crate) plugin: PathBuf,
+    /// The requests; standard input when left out
+    pub(crate) file: Option<PathBuf>,
+    /// Threads that score; 0 is one per core
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) jobs: usize,
+    /// The longest that one sample may run
+    #[arg(long, default_value_t = 5000, value_name = "MS")]
+    pub(crate) timeout_ms: u64,
+    /// Write out every answer as soon as it is there, for interactive use
+    #[arg(long)]
+    pub(crate) line_buffered: bool,
+    /// A host interface the plugin may import, such as host-log; may be given several times
+    #[arg(long = "grant", value_name = "INTERFACE")]
+    pub(crate) grants: Vec<String>,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = "Example:
+  rewarden plugin build rewards/gsm8k
+
+Compiles the folder's crate for wasm32-unknown-unknown and wraps it as a component. The same source gives the same
+bytes, so the printed digest can be compared between machines with the same toolchain.")]
+pub(crate) struct BuildArgs {
+    /// The folder with the plugin's Cargo.toml
+    pub(crate) dir: PathBuf,
+    /// Where to write the component instead of <target>/plugins/<name>.wasm
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  rewarden plugin inspect rewards/gsm8k
+  rewarden plugin inspect gsm8k.wasm --json")]
+pub(crate) struct InspectArgs {
+    /// A component (.wasm) or the folder of its source
+    pub(crate) plugin: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,110 @@
+//! Short ways to write the contract's records, so that a reward reads as its rule.
+
+use crate::{Fault, Message, Metric, Role, Sample, Score, StopReason};
+
+impl Score {
+    /// A score that is this number and nothing else.
+    pub fn of(value: f64) -> Score {
+        Score {
+            value: Some(value),
+            steps: Vec::new(),
+            components: Vec::new(),
+            metrics: Vec::new(),
+            note: String::new(),
+        }
+    }
+
+    /// "This reward does not apply to this sample": its weight drops out for it.
+    pub fn none() -> Score {
+        Score { value: None, ..Score::of(0.0) }
+    }
+
+    /// With one line for a person who reads the rollout.
+    pub fn note(mut self, note: impl Into<String>) -> Score {
+        self.note = note.into();
+        self
+    }
+
+    /// With a number for the logs that never enters the objective.
+    pub fn metric(mut self, name: impl Into<String>, value: f64) -> Score {
+        self.metrics.push(Metric { name: name.into(), value });
+        self
+    }
+
+    /// With a named part of the value.
+    pub fn component(mut self, name: impl Into<String>, value: f64) -> Score {
+        self.components.push(Metric { name: name.into(), value });
+        self
+    }
+}
+
+impl From<f64> for Score {
+    fn from(value: f64) -> Score {
+        Score::of(value)
+    }
+}
+
+impl Fault {
+    /// "This sample cannot be judged", with the reason.
+    pub fn invalid_input(reason: impl Into<String>) -> Fault {
+        Fault::InvalidInput(reason.into())
+    }
+
+    /// "My settings are wrong", with the reason.
+    pub fn misconfigured(reason: impl Into<String>) -> Fault {
+        Fault::Misconfigured(reason.into())
+    }
+
+    /// "I failed", with the reason.
+    pub fn internal(reason: impl Into<String>) -> Fault {
+        Fault::Internal(reason.into())
+    }
+}
+
+impl Message {
+    /// A message with text and nothing else.
+    pub fn new(role: Role, content: impl Into<String>) -> Message {
+        Message { role, content: content.into(), name: None, tool_calls: Vec::new(), tool_call_id: None }
+    }
+}
+
+impl Sample {
+    /// A single-turn sample for tests: what the policy answered, and what was right.
+    pub fn new(response: impl Into<String>, ground_truth: impl Into<String>) -> Sample {
+        Sample {
+            id: String::new(),
+            group: String::new(),
+            data_source: String::new(),
+            prompt: Vec::new(),
+            completion: vec![Message::new(Role::Assistant, response)],
+            ground_truth: ground_truth.into(),
+            extra: "{}".into(),
+            stop_reason: StopReason::Completed,
+            turn_scores: Vec::new(),
+            completion_tokens: 0,
+            step: 0,
+        }
+    }
+
+    /// The text of the policy's last message; empty when it said nothing.
+    pub fn response(&self) -> &str {
+        let last = self.completion.iter().rev().find(|message| message.role == Role::Assistant);
+        last.map_or("", |message| &message.content)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_response_is_the_last_thing_the_policy_said() {
+        let mut sample = Sample::new("first", "");
+        assert_eq!(sample.response(), "first");
+        sample.completion.push(Message::new(Role::Assistant, "second"));
+        sample.completion.push(Message::new(Role::Tool, "third"));
+        assert_eq!(sample.response(), "second");
+        sample.completion.clear();
+        assert_eq!(sample.response(), "");
+    }
+}
