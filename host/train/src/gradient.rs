@@ -72,7 +72,8 @@ impl Gradients {
         let found = loss.backward()?;
         for ((name, var), sum) in policy.weights().iter().zip(&mut self.values) {
             // candle's fused operations drop the graph without a word: a missing gradient is never "zero".
-            let gradient = found.get(var).ok_or_else(|| Error::Diverged(format!("parameter {name} has no gradient")))?;
+            let gradient =
+                found.get(var).ok_or_else(|| Error::Diverged(format!("parameter {name} has no gradient")))?;
             let values: Vec<f32> = gradient.flatten_all()?.to_vec1()?;
             sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
         }

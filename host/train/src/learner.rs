@@ -15,8 +15,8 @@ use crate::model::Policy;
 use crate::observe::{Event, Observer};
 use crate::optim::Optimizer;
 use crate::renderer::Renderer;
-use crate::run_dir::{METRICS, Metrics, OPTIMIZER, ROLLOUTS, StageDir};
 use crate::run_dir::Checkpoint;
+use crate::run_dir::{METRICS, Metrics, OPTIMIZER, ROLLOUTS, StageDir};
 
 /// A stage in progress.
 pub(crate) struct Learner {

@@ -82,15 +82,20 @@ impl Optimizer {
 
     /// Reads what [`Optimizer::write`] wrote for the same parameters.
     pub fn read(policy: &Policy, config: &AdamConfig, file: &Path) -> Result<Self> {
-        let tensors = candle_core::safetensors::load(file, &Device::Cpu).map_err(|e| Error::model(file, e.to_string()))?;
+        let tensors =
+            candle_core::safetensors::load(file, &Device::Cpu).map_err(|e| Error::model(file, e.to_string()))?;
         let find = |name: String| {
-            tensors.get(&name).ok_or_else(|| Error::model(file, format!("tensor {name} is missing; not this optimizer's state")))
+            tensors
+                .get(&name)
+                .ok_or_else(|| Error::model(file, format!("tensor {name} is missing; not this optimizer's state")))
         };
         let moment = |kind: &str, name: &str, count: usize| -> Result<Vec<f32>> {
             let values: Vec<f32> = find(format!("{kind}.{name}"))?.flatten_all()?.to_vec1()?;
             match values.len() == count {
                 true => Ok(values),
-                false => Err(Error::model(file, format!("tensor {kind}.{name} has {} values, not {count}", values.len()))),
+                false => {
+                    Err(Error::model(file, format!("tensor {kind}.{name} has {} values, not {count}", values.len())))
+                }
             }
         };
         let steps = find("steps".into())?.to_vec1::<i64>()?.first().copied().unwrap_or(0) as u64;

@@ -86,7 +86,13 @@ pub(crate) fn rows<'a>(
 }
 
 /// Adds the metrics of a graded batch.
-pub(crate) fn describe(rubric: &Rubric, rollouts: &[Rollout], graded: &[Graded], group_size: usize, into: &mut Metrics) {
+pub(crate) fn describe(
+    rubric: &Rubric,
+    rollouts: &[Rollout],
+    graded: &[Graded],
+    group_size: usize,
+    into: &mut Metrics,
+) {
     let count = rollouts.len() as f64;
     let tokens: usize = rollouts.iter().map(|rollout| rollout.sampled.tokens.len()).sum();
     let judged: Vec<f64> = graded.iter().filter_map(|graded| graded.reward).collect();

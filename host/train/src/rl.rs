@@ -54,8 +54,9 @@ pub(crate) fn rl(config: &RunConfig, dataset: &Dataset, rubric: &Rubric, observe
         let advantages = advantages(&graded, options.group_size);
         let data = data(&rollouts, &advantages, config);
         let rate = learning_rate(options.learning_rate, options.lr_schedule, step, steps);
-        let update = learner
-            .update(&data, options.micro_batch_size, rate, |log_probs, batch| options.loss_fn.per_token(log_probs, batch))?;
+        let update = learner.update(&data, options.micro_batch_size, rate, |log_probs, batch| {
+            options.loss_fn.per_token(log_probs, batch)
+        })?;
         metrics.insert("time/training".into(), clock.lap().into());
 
         metrics.insert("optim/lr".into(), rate.into());

@@ -84,7 +84,8 @@ impl StageDir {
             return Ok(());
         }
         let rows = read_rows::<Map<String, Value>>(&path)?;
-        let before = |row: &&Map<String, Value>| row.get("step").and_then(Value::as_u64).is_some_and(|s| s < step as u64);
+        let before =
+            |row: &&Map<String, Value>| row.get("step").and_then(Value::as_u64).is_some_and(|s| s < step as u64);
         let kept: Vec<_> = rows.iter().filter(before).collect();
         let fresh = self.file(&format!(".{name}"));
         let _ = fs::remove_file(&fresh);
@@ -108,7 +109,13 @@ impl StageDir {
     }
 
     /// Writes a checkpoint: whole, synced and only then under its name.
-    pub(crate) fn save(&self, checkpoint: &Checkpoint, policy: &Policy, tokenizer: &Tokenizer, optimizer: &Optimizer) -> Result<()> {
+    pub(crate) fn save(
+        &self,
+        checkpoint: &Checkpoint,
+        policy: &Policy,
+        tokenizer: &Tokenizer,
+        optimizer: &Optimizer,
+    ) -> Result<()> {
         let folder = self.folder(checkpoint);
         let parts = self.path.join("checkpoints").join(".writing");
         let _ = fs::remove_dir_all(&parts); // left over from a crash
@@ -133,7 +140,9 @@ pub(crate) fn start_run(run: &Path, config: &str) -> Result<Option<PathBuf>> {
         false => None,
         true if is_empty(run)? => None,
         true if run.join(CONFIG).is_file() => Some(set_aside(run)?),
-        true => return Err(Error::run_dir(run, "exists and holds something else than a run; choose another `log_path`")),
+        true => {
+            return Err(Error::run_dir(run, "exists and holds something else than a run; choose another `log_path`"));
+        }
     };
     fs::create_dir_all(run).map_err(Error::io("create", run))?;
     write_config(run, config)?;
@@ -175,7 +184,9 @@ pub fn read_rows<T: serde::de::DeserializeOwned>(file: &Path) -> Result<Vec<T>> 
         match serde_json::from_str(line) {
             Ok(row) => rows.push(row),
             Err(_) if index + 1 == lines.len() => {}
-            Err(error) => return Err(Error::Row { file: file.to_owned(), line: index + 1, message: error.to_string() }),
+            Err(error) => {
+                return Err(Error::Row { file: file.to_owned(), line: index + 1, message: error.to_string() });
+            }
         }
     }
     Ok(rows)

@@ -42,8 +42,10 @@ pub(crate) fn sft(config: &RunConfig, dataset: &Dataset, observe: Observer) -> R
     observe(Event::StageStarted { stage: Stage::Sft, first_step: learner.remaining().start, steps });
     for step in learner.remaining() {
         let mut clock = Stopwatch::new();
-        let batch: Vec<Datum> =
-            batch_at(train.len(), options.batch_size, config.seed, step).into_iter().map(|i| train[i].clone()).collect();
+        let batch: Vec<Datum> = batch_at(train.len(), options.batch_size, config.seed, step)
+            .into_iter()
+            .map(|i| train[i].clone())
+            .collect();
         let rate = learning_rate(options.learning_rate, options.lr_schedule, step, steps);
         let update = learner.update(&batch, options.micro_batch_size, rate, |log_probs, _| nll(log_probs))?;
         let tokens: usize = batch.iter().map(|datum| datum.tokens.len()).sum();
@@ -96,8 +98,7 @@ mod tests {
         for (examples, epochs, batch, limit, expected) in
             [(100, 1, 32, None, 4), (100, 2, 32, None, 7), (100, 2, 32, Some(5), 5), (3, 1, 32, None, 1)]
         {
-            let options =
-                SftConfig { num_epochs: epochs, batch_size: batch, max_steps: limit, ..SftConfig::default() };
+            let options = SftConfig { num_epochs: epochs, batch_size: batch, max_steps: limit, ..SftConfig::default() };
             assert_eq!(steps(&options, examples), expected);
         }
     }

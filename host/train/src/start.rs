@@ -14,7 +14,10 @@ use crate::tokenizer::Tokenizer;
 /// Reads a model folder or checkpoint.
 pub(crate) fn read(config: &RunConfig, folder: &Path) -> Result<(Policy, Renderer)> {
     if !folder.is_dir() {
-        return Err(Error::model(folder, "no such folder; a model is a folder with config.json, model.safetensors and tokenizer.json"));
+        return Err(Error::model(
+            folder,
+            "no such folder; a model is a folder with config.json, model.safetensors and tokenizer.json",
+        ));
     }
     let (policy, tokenizer) = (Policy::read(folder)?, Tokenizer::read(folder)?);
     if tokenizer.vocab_size() > policy.config().vocab_size {
@@ -64,7 +67,8 @@ pub(crate) fn named(config: &RunConfig, dataset: &Dataset) -> Result<(Policy, Re
         return read(config, Path::new(&config.model_name));
     }
     let conversations = dataset.train.iter().map(Example::messages);
-    let texts: Vec<String> = conversations.flat_map(|messages| renderer::texts(&messages, config.renderer_name)).collect();
+    let texts: Vec<String> =
+        conversations.flat_map(|messages| renderer::texts(&messages, config.renderer_name)).collect();
     let tokenizer = Tokenizer::learn(&texts)?;
     let policy = Policy::random(ModelConfig::tiny(tokenizer.vocab_size(), tokenizer.end()), config.seed)?;
     Ok((policy, Renderer::new(config.renderer_name, tokenizer)))

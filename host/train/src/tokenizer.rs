@@ -20,7 +20,8 @@ const END_OF_TEXT: &str = "<|endoftext|>";
 const THINK: [&str; 2] = ["<think>", "</think>"];
 
 /// How Qwen splits text before merging bytes: words with their space, single digits, runs of punctuation, line ends.
-const QWEN_SPLIT: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const QWEN_SPLIT: &str =
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// Tokens of the tiny preset: 256 bytes, 5 markers, and the data's most frequent pieces.
 const TINY_VOCABULARY: usize = 512;

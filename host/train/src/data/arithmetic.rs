@@ -44,9 +44,8 @@ struct Problem {
     thing: &'static str,
 }
 
-const NAMES: [&str; 16] = [
-    "Tom", "Ann", "Sam", "Mia", "Ben", "Eva", "Max", "Lea", "Jon", "Ida", "Leo", "Zoe", "Kim", "Ravi", "Yuki", "Omar",
-];
+const NAMES: [&str; 16] =
+    ["Tom", "Ann", "Sam", "Mia", "Ben", "Eva", "Max", "Lea", "Jon", "Ida", "Leo", "Zoe", "Kim", "Ravi", "Yuki", "Omar"];
 const THINGS: [&str; 16] = [
     "apples", "pears", "books", "coins", "cards", "shells", "stamps", "marbles", "eggs", "pens", "plums", "stickers",
     "buttons", "keys", "cups", "nuts",
@@ -77,7 +76,8 @@ impl Arithmetic {
         let mut rng = seed::generator(seed, Purpose::Problems, &[]);
         let mut asked = HashSet::new();
         let mut take = |count: usize, split: &str| -> Vec<Example> {
-            let problems = std::iter::repeat_with(|| self.problem(&mut rng)).filter(|p| asked.insert(p.question.clone()));
+            let problems =
+                std::iter::repeat_with(|| self.problem(&mut rng)).filter(|p| asked.insert(p.question.clone()));
             let problems: Vec<Problem> = problems.take(count).collect();
             problems.iter().enumerate().map(|(i, p)| self.example(p, format!("{split}-{i}"), &mut rng)).collect()
         };

@@ -74,7 +74,9 @@ impl Dataset {
             (None, None) => return Err(Error::config("data", "name a JSONL file as `path`, or `[data.arithmetic]`")),
         };
         match dataset.train.is_empty() {
-            true => Err(Error::config("data", "no training example is left; lower `test_size` or raise `max_examples`")),
+            true => {
+                Err(Error::config("data", "no training example is left; lower `test_size` or raise `max_examples`"))
+            }
             false => Ok(dataset),
         }
     }

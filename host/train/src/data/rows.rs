@@ -123,7 +123,13 @@ fn verl(row: &mut Row, id: &str) -> std::result::Result<Example, String> {
     Ok(Example { task: task(row, id, "verl", prompt, ground_truth)?, answer: vec![] })
 }
 
-fn task(row: &mut Row, id: &str, source: &str, prompt: Vec<Message>, ground_truth: String) -> std::result::Result<Task, String> {
+fn task(
+    row: &mut Row,
+    id: &str,
+    source: &str,
+    prompt: Vec<Message>,
+    ground_truth: String,
+) -> std::result::Result<Task, String> {
     if prompt.is_empty() {
         return Err("the prompt has no message".into());
     }
@@ -175,7 +181,11 @@ struct RawFunction {
 
 fn messages(value: Value, key: &str) -> std::result::Result<Vec<Message>, String> {
     let Value::Array(items) = value else { return Err(format!("`{key}` is {}, expected a list", kind(&value))) };
-    items.into_iter().enumerate().map(|(index, item)| one_message(item).map_err(|e| format!("`{key}[{index}]`: {e}"))).collect()
+    items
+        .into_iter()
+        .enumerate()
+        .map(|(index, item)| one_message(item).map_err(|e| format!("`{key}[{index}]`: {e}")))
+        .collect()
 }
 
 fn one_message(value: Value) -> std::result::Result<Message, String> {
@@ -225,9 +235,8 @@ mod tests {
         let got = match example(serde_json::from_str(row).unwrap(), "row-1") {
             Err(message) => message,
             Ok(Example { task, answer }) => {
-                let words = |messages: &[Message]| {
-                    messages.iter().map(|m| m.content.as_str()).collect::<Vec<_>>().join(" / ")
-                };
+                let words =
+                    |messages: &[Message]| messages.iter().map(|m| m.content.as_str()).collect::<Vec<_>>().join(" / ");
                 let (prompt, answer) = (words(&task.prompt), words(&answer));
                 format!("{prompt} | {answer} | {} | {} | {}", task.ground_truth, task.data_source, task.extra)
             }
@@ -252,10 +261,16 @@ mod tests {
 
     #[test]
     fn bad_rows_say_what_is_wrong() {
-        check(r#"{"text":"hello"}"#, r#"unknown shape, keys ["text"]; known are {messages}, {question, answer}, {question, ground_truth} and {prompt, reward_model}"#);
+        check(
+            r#"{"text":"hello"}"#,
+            r#"unknown shape, keys ["text"]; known are {messages}, {question, answer}, {question, ground_truth} and {prompt, reward_model}"#,
+        );
         check(r#"{"messages":"hi"}"#, "`messages` is a string, expected a list");
         check(r#"{"messages":[]}"#, "`messages` is empty");
-        check(r#"{"messages":[{"role":"bot","content":"x"}]}"#, "`messages[0]`: role `bot`; known are system, user, assistant and tool");
+        check(
+            r#"{"messages":[{"role":"bot","content":"x"}]}"#,
+            "`messages[0]`: role `bot`; known are system, user, assistant and tool",
+        );
         check(r#"{"question":"Q"}"#, "`question` without `answer` or `ground_truth`");
         check(r#"{"question":["Q"],"answer":"A"}"#, "`question` is a list, expected a string");
         check(r#"{"prompt":"Q","reward_model":{}}"#, "`reward_model.ground_truth` is missing");
@@ -272,7 +287,10 @@ mod tests {
 
     #[test]
     fn errors_name_file_and_line() {
-        check_file("{\"question\":\"Q\",\"answer\":\"1\"}\n\n{oops\n", "rows.jsonl:3: not a JSON object: key must be a string at line 1 column 2; the file must hold one JSON object a line");
+        check_file(
+            "{\"question\":\"Q\",\"answer\":\"1\"}\n\n{oops\n",
+            "rows.jsonl:3: not a JSON object: key must be a string at line 1 column 2; the file must hold one JSON object a line",
+        );
         check_file("\n", "rows.jsonl:1: the file holds no row");
     }
 }

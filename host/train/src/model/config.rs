@@ -111,7 +111,8 @@ impl ModelConfig {
     }
 
     fn check(&self) -> std::result::Result<(), String> {
-        let scaled = self.rope_parameters.as_ref().is_some_and(|r| r.rope_type != "default") || self.rope_scaling.is_some();
+        let scaled =
+            self.rope_parameters.as_ref().is_some_and(|r| r.rope_type != "default") || self.rope_scaling.is_some();
         let refuse = |what: &str| Err(format!("{what} is not supported yet; Qwen3 models without it are"));
         match () {
             () if self.model_type != "qwen3" => refuse(&format!("model_type \"{}\"", self.model_type)),

@@ -60,7 +60,15 @@ fn logits_equal_pytorch() {
         let lengths: Vec<i64> = reference.tensors["lengths"].to_vec1().unwrap();
         for (row, length) in lengths.into_iter().enumerate() {
             let real = |logits: &Tensor| -> Vec<f32> {
-                logits.get(row).unwrap().narrow(0, 0, length as usize).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+                logits
+                    .get(row)
+                    .unwrap()
+                    .narrow(0, 0, length as usize)
+                    .unwrap()
+                    .flatten_all()
+                    .unwrap()
+                    .to_vec1()
+                    .unwrap()
             };
             let off = distance(&real(&logits), &real(&reference.tensors["logits"]));
             assert!(off < 1e-5, "{name}, row {row}: {off:e}");

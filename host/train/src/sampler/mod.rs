@@ -7,12 +7,12 @@
 mod choose;
 
 use candle_core::{Device, Tensor};
-use rand_chacha::ChaCha8Rng;
 use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 
 use crate::error::Result;
-use crate::model::decoder::{self, Decoder, KvCache};
 use crate::model::Policy;
+use crate::model::decoder::{self, Decoder, KvCache};
 
 /// How tokens are drawn.
 #[derive(Clone, Debug, PartialEq)]

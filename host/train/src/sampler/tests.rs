@@ -30,8 +30,7 @@ fn log_probs_equal_the_trainers() {
         let trained = (0..tokens.len()).map(|at| at >= prompt.len()).collect();
         let datum = Datum { tokens, trained, sampled_log_probs: vec![], advantage: 0.0 };
         let batch = MicroBatch::new(&[datum]).unwrap().unwrap();
-        let trainer: Vec<f32> =
-            policy.log_probs(&batch.ids, &batch.places, &batch.targets).unwrap().to_vec1().unwrap();
+        let trainer: Vec<f32> = policy.log_probs(&batch.ids, &batch.places, &batch.targets).unwrap().to_vec1().unwrap();
         let close = trainer.iter().zip(&sampled.log_probs).all(|(a, b)| (a - b).abs() < 1e-5);
         assert!(close && trainer.len() == sampled.log_probs.len(), "{trainer:?} {:?}", sampled.log_probs);
     }
@@ -42,7 +41,9 @@ fn a_sample_depends_on_its_own_seed_only() {
     let together = sample(&requests(), &PLAIN, 7);
     let apart: Vec<Sampled> = requests()
         .iter()
-        .flat_map(|request| request.seeds.iter().map(|&seed| Request { prompt: request.prompt.clone(), seeds: vec![seed] }))
+        .flat_map(|request| {
+            request.seeds.iter().map(|&seed| Request { prompt: request.prompt.clone(), seeds: vec![seed] })
+        })
         .flat_map(|request| sample(&[request], &PLAIN, 7))
         .collect();
     for (a, b) in together.iter().zip(&apart) {

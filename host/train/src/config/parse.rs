@@ -1,0 +1,152 @@
+//! From text and `--set` to a checked config. Errors name the file and line, or the key.
+
+use std::path::Path;
+
+use super::RunConfig;
+use crate::error::{Error, Result};
+use crate::sampler::Sampling;
+
+impl RunConfig {
+    /// Parses a config; `overrides` are `key=value` with dotted keys, as `--set` takes them. `file` is for messages.
+    pub fn parse(file: &Path, text: &str, overrides: &[String]) -> Result<Self> {
+        let at_file = |message: String| Error::config(file.display().to_string(), message);
+        // The plain text is checked first: its errors can show the line.
+        let mut table: toml::Table = toml::from_str(text).map_err(|e| at_file(format!("\n{e}")))?;
+        let _: Self = toml::from_str(text).map_err(|e| at_file(format!("\n{e}")))?;
+        for pair in overrides {
+            set(&mut table, pair)?;
+        }
+        let config: Self = table.try_into().map_err(|e| Error::config(overrides.join(" "), e.to_string()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The config as TOML, every default written out.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|e| Error::config("config", e.to_string()))
+    }
+
+    /// Refuses values that parse but cannot work.
+    fn check(&self) -> Result<()> {
+        let positive = [
+            ("sft.batch_size", self.sft.batch_size),
+            ("sft.num_epochs", self.sft.num_epochs),
+            ("sft.max_length", self.sft.max_length),
+            ("rl.groups_per_batch", self.rl.groups_per_batch),
+            ("rl.group_size", self.rl.group_size),
+            ("rl.max_tokens", self.rl.max_tokens),
+            ("eval.max_tokens", self.eval.max_tokens),
+            ("eval.num_samples", self.eval.num_samples),
+        ];
+        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(Error::config(*key, "must be at least 1"));
+        }
+        let rates = [("sft.learning_rate", self.sft.learning_rate), ("rl.learning_rate", self.rl.learning_rate)];
+        if let Some((key, _)) = rates.iter().find(|(_, rate)| !rate.is_finite() || *rate < 0.0) {
+            return Err(Error::config(*key, "must be a number of at least 0"));
+        }
+        for (key, sampling) in [("rl", self.rl.sampling()), ("eval", self.eval.sampling())] {
+            check_sampling(key, &sampling)?;
+        }
+        if let Some(k) = self.eval.k.iter().find(|&&k| k == 0 || k > self.eval.num_samples) {
+            let message =
+                format!("pass@{k} needs between 1 and `eval.num_samples` = {} samples", self.eval.num_samples);
+            return Err(Error::config("eval.k", message));
+        }
+        if let Some(arithmetic) = &self.data.arithmetic {
+            arithmetic.check()?;
+        }
+        self.check_rewards()
+    }
+
+    fn check_rewards(&self) -> Result<()> {
+        let mut names: Vec<&str> = self.reward.iter().map(|reward| reward.name.as_str()).collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::config(
+                "reward",
+                format!("two rewards are called `{}`; metrics need one name each", twice[0]),
+            ));
+        }
+        match self.reward.iter().find(|reward| !reward.weight.is_finite()) {
+            Some(reward) => Err(Error::config(format!("reward.{}.weight", reward.name), "must be a finite number")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn check_sampling(stage: &str, sampling: &Sampling) -> Result<()> {
+    if !sampling.temperature.is_finite() || sampling.temperature < 0.0 {
+        return Err(Error::config(format!("{stage}.temperature"), "must be a number of at least 0"));
+    }
+    if !(sampling.top_p > 0.0 && sampling.top_p <= 1.0) {
+        return Err(Error::config(format!("{stage}.top_p"), "must be above 0 and at most 1"));
+    }
+    Ok(())
+}
+
+/// Sets one dotted key in a table. What does not parse as a TOML value is taken as a string.
+fn set(table: &mut toml::Table, pair: &str) -> Result<()> {
+    let Some((key, text)) = pair.split_once('=') else {
+        return Err(Error::config(pair, "`--set` takes key=value, such as --set rl.max_steps=10"));
+    };
+    let (key, text) = (key.trim(), text.trim());
+    let value = toml::from_str::<toml::Table>(&format!("value = {text}")).ok().and_then(|mut t| t.remove("value"));
+    let value = value.unwrap_or_else(|| toml::Value::String(text.to_owned()));
+    let mut parts: Vec<&str> = key.split('.').collect();
+    let last = parts.pop().unwrap_or(key);
+    let mut place = table;
+    for part in parts {
+        let entry = place.entry(part).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        place = entry.as_table_mut().ok_or_else(|| Error::config(key, format!("`{part}` is not a table")))?;
+    }
+    place.insert(last.to_owned(), value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loss::LossFn;
+
+    #[track_caller]
+    fn check(text: &str, overrides: &[&str], expected: &str) {
+        let overrides: Vec<String> = overrides.iter().map(|&o| o.to_owned()).collect();
+        let error = RunConfig::parse(Path::new("a.toml"), text, &overrides).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    const MINIMAL: &str = "log_path = \"runs/x\"\n";
+
+    #[test]
+    fn bad_configs_name_the_key() {
+        check("", &[], "missing field `log_path`");
+        check("log_path = 3", &[], "a.toml");
+        check("log_path = \"x\"\n[rl]\ngroup_sise = 4\n", &[], "unknown field `group_sise`");
+        check("log_path = \"x\"\n[sft]\nlr = 4\n", &[], "3 | lr = 4");
+        check(MINIMAL, &["rl.group_size=0"], "`rl.group_size`: must be at least 1");
+        check(MINIMAL, &["rl.group_sise=4"], "unknown field `group_sise`");
+        check(MINIMAL, &["rl.max_token=4"], "unknown field `max_token`");
+        check(MINIMAL, &["seed"], "takes key=value");
+        check(MINIMAL, &["seed.x=1"], "`seed`");
+        check(MINIMAL, &["rl.temperature=-1"], "`rl.temperature`");
+        check(MINIMAL, &["eval.k=[9]"], "pass@9 needs");
+        check(MINIMAL, &["rl.loss_fn=ppoo"], "unknown variant `ppoo`");
+        check(MINIMAL, &["data.arithmetic.number_max=0"], "`data.arithmetic.number_max`");
+    }
+
+    #[test]
+    fn overrides_reach_nested_keys() {
+        let overrides = ["seed=7", "rl.loss_fn=reinforce", "data.path=a b.jsonl", "rl.top_k=50"].map(String::from);
+        let config = RunConfig::parse(Path::new("a.toml"), MINIMAL, &overrides).unwrap();
+        assert_eq!((config.seed, config.rl.loss_fn), (7, LossFn::Reinforce));
+        assert_eq!((config.data.path, config.rl.top_k), (Some("a b.jsonl".into()), 50));
+    }
+
+    #[test]
+    fn a_resolved_config_reads_back_as_itself() {
+        let config = RunConfig::parse(Path::new("a.toml"), MINIMAL, &[]).unwrap();
+        let again = RunConfig::parse(Path::new("b.toml"), &config.to_toml().unwrap(), &[]).unwrap();
+        assert_eq!(config, again);
+    }
+}

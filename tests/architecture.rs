@@ -1,0 +1,96 @@
+//! What the documents promise about the tree: paths exist, layers do not know each other.
+
+use std::fs;
+use std::path::Path;
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+fn exists(path: &str) -> bool {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists()
+}
+
+/// The paths a document names in backticks, or, in the annotated tree, at the start of a line.
+fn paths(text: &str) -> Vec<&str> {
+    let looks_like_path = |word: &&str| {
+        let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+        plain && (word.contains('/') || word.ends_with(".md") || word.ends_with(".toml")) && !word.starts_with("./")
+    };
+    let quoted = text.split('`').skip(1).step_by(2);
+    let tree = text.split("```\n").skip(1).step_by(2).flat_map(str::lines).filter_map(|line| line.split_whitespace().next());
+    quoted.chain(tree).filter(looks_like_path).collect()
+}
+
+/// Names that documents use for what a run makes, not for what the repository holds.
+const MADE_BY_RUNS: [&str; 3] = ["config.toml", "runs/", "x.toml"];
+
+#[test]
+fn every_path_a_document_names_exists() {
+    for document in ["ARCHITECTURE.md", "README.md", "CONTRIBUTING.md"] {
+        let text = read(document);
+        let missing: Vec<&str> =
+            paths(&text).into_iter().filter(|path| !exists(path) && !MADE_BY_RUNS.contains(path)).collect();
+        assert!(missing.is_empty(), "{document} names paths that do not exist: {missing:?}");
+    }
+    assert!(paths(&read("ARCHITECTURE.md")).len() > 30, "the code map went missing, or this test stopped reading it");
+}
+
+#[test]
+fn runtime_and_training_host_do_not_know_each_others_engine() {
+    for (manifest, foreign) in [
+        ("host/runtime/Cargo.toml", vec!["candle", "clap", "rewarden-train"]),
+        ("host/train/Cargo.toml", vec!["wasmtime", "clap", "wasmparser"]),
+    ] {
+        let text = read(manifest);
+        let known: Vec<_> = foreign.into_iter().filter(|name| text.contains(name)).collect();
+        assert!(known.is_empty(), "{manifest} depends on {known:?}");
+    }
+}
+
+#[test]
+fn plugins_are_never_linked_into_the_host() {
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    let dependencies = manifest["dependencies"].as_table().unwrap();
+    for folder in ["rewards", "guest-examples", "tests/guests"] {
+        for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            assert!(!dependencies.contains_key(&name), "the binary links the plugin {name}");
+        }
+    }
+}
+
+#[test]
+fn the_readme_shows_the_first_reward_as_it_is() {
+    let source = read("guest-examples/first-reward/src/lib.rs");
+    assert!(read("README.md").contains(source.trim()), "README.md shows another first-reward than the repository's");
+    let code = source.lines().filter(|line| !line.trim().is_empty() && !line.trim().starts_with("//")).count();
+    assert!(code <= 20, "the first reward has grown to {code} lines");
+}
+
+/// Lines of the longest acceptable file and function: what one reads in one sitting, and on one screen.
+#[test]
+fn files_stay_readable() {
+    let mut long = vec![];
+    for folder in ["host", "rewards", "guest-examples", "tests", "benches"] {
+        visit(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut |path, text| {
+            if text.lines().count() > 500 {
+                long.push(path.to_owned());
+            }
+            let opens = text.lines().next().is_some_and(|line| line.starts_with("//!"));
+            assert!(opens || path.ends_with("tests.rs"), "{} does not say what it is", path.display());
+        });
+    }
+    assert!(long.is_empty(), "over 500 lines: {long:?}");
+}
+
+fn visit(folder: &Path, see: &mut impl FnMut(&Path, &str)) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
+            visit(&path, see);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            see(&path, &fs::read_to_string(&path).unwrap());
+        }
+    }
+}
