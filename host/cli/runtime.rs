@@ -13,6 +13,7 @@ pub(crate) fn start(jobs: usize) -> Result<Runtime> {
 }
 
 /// `$REWARDEN_CACHE_DIR`, else `$XDG_CACHE_HOME/rewarden`, else `~/.cache/rewarden`. Without a home there is no cache.
+#[allow(clippy::disallowed_methods, reason = "the command line is where the environment is read")]
 fn cache_dir() -> Option<PathBuf> {
     let var = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     var("REWARDEN_CACHE_DIR")

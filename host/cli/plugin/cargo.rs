@@ -96,6 +96,7 @@ pub(crate) fn compile(package: &Crate) -> Result<PathBuf> {
 }
 
 /// Panic messages hold source paths; mapped, they are the same on every machine.
+#[allow(clippy::disallowed_methods, reason = "where cargo keeps its sources is known to the environment only")]
 fn flags(package: &Crate) -> String {
     let home = |name: &str| env::var_os(name).map(PathBuf::from);
     let cargo_home = home("CARGO_HOME").or_else(|| Some(home("HOME")?.join(".cargo")));

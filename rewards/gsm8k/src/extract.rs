@@ -92,7 +92,12 @@ pub(crate) fn lenient_answer(text: &str, method: Method) -> Option<Answer> {
 
 /// All answers after a marker, with or without the space, whatever is wrapped around the number.
 fn marked_loosely(text: &str) -> impl Iterator<Item = Answer> {
-    text.match_indices(MARKER).filter_map(|(start, _)| number_at(&text[start + MARKER.len()..]))
+    text.match_indices(MARKER).filter_map(|(start, _)| {
+        let rest = &text[start + MARKER.len()..];
+        // Five to seven hashes are one marker too. No more are skipped here: the next match begins with them.
+        let hashes = rest.bytes().take(MARKER.len() - 1).take_while(|byte| *byte == b'#').count();
+        number_at(&rest[hashes..])
+    })
 }
 
 /// The number at the start of the text, after signs, currency, emphasis and brackets. Reads no further than the number,
