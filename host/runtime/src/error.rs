@@ -58,7 +58,7 @@ pub enum Error {
         wanted: String,
     },
     /// A plugin of one world used as another.
-    #[error("the plugin {plugin} is a {actual}, and a {wanted} is needed here")]
+    #[error("the plugin {plugin} has the world {actual}, and {wanted} is needed here")]
     WrongWorld {
         /// The plugin's name.
         plugin: String,

@@ -1,0 +1,116 @@
+//! Native code on disk: reused, private, never believed when it was tampered with.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rewarden_runtime::{PluginSpec, Runtime, RuntimeConfig};
+use tempfile::TempDir;
+
+use crate::component::{file, reward, sample, wait};
+
+/// Loads a component in a runtime of its own and has it score; this is what must work whatever the cache holds.
+#[track_caller]
+fn load_and_score(plugin: &Path, cache: &Path) {
+    let runtime = Runtime::new(RuntimeConfig { jobs: 1, cache_dir: Some(cache.to_owned()) }).expect("a runtime");
+    let plugin = wait(runtime.load(&PluginSpec::path(plugin))).expect("loads");
+    let scores = wait(plugin.reward().expect("a reward").score_batch(vec![sample()]));
+    assert_eq!(scores[0].as_ref().expect("a score").value, Some(1.0));
+}
+
+/// The cached files of native code, oldest name first.
+fn cached(cache: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(cache).expect("the folder exists").map(|entry| entry.expect("an entry").path());
+    let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|e| e == "cwasm")).collect();
+    files.sort();
+    files
+}
+
+fn folders() -> (TempDir, PathBuf, PathBuf) {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let plugin = file(&dir, &reward(""));
+    let cache = dir.path().join("cache");
+    (dir, plugin, cache)
+}
+
+#[test]
+fn the_second_load_reads_what_the_first_wrote() {
+    let (_dir, plugin, cache) = folders();
+    load_and_score(&plugin, &cache);
+    let files = cached(&cache);
+    assert_eq!(files.len(), 1);
+    let written = fs::metadata(&files[0]).and_then(|file| file.modified()).expect("a time");
+    load_and_score(&plugin, &cache);
+    assert_eq!(fs::metadata(&files[0]).and_then(|file| file.modified()).expect("a time"), written);
+}
+
+#[test]
+fn a_tampered_file_is_compiled_anew_and_replaced() {
+    let (_dir, plugin, cache) = folders();
+    load_and_score(&plugin, &cache);
+    let path = cached(&cache).remove(0);
+    let good = fs::read(&path).expect("readable");
+    let tampering: [&dyn Fn(&mut Vec<u8>); 5] = [
+        &|bytes| bytes.clear(),
+        &|bytes| bytes.truncate(bytes.len() / 2),
+        &|bytes| bytes[0] ^= 1,
+        &|bytes| *bytes.last_mut().expect("not empty") ^= 1,
+        &|bytes| drop(bytes.drain(..32)),
+    ];
+    for tamper in tampering {
+        let mut forged = good.clone();
+        tamper(&mut forged);
+        fs::write(&path, &forged).expect("writable");
+        load_and_score(&plugin, &cache);
+        assert_ne!(fs::read(&path).expect("readable"), forged, "replaced");
+    }
+}
+
+#[test]
+fn one_plugins_code_is_not_anothers() {
+    let (dir, plugin, cache) = folders();
+    load_and_score(&plugin, &cache);
+    let first = cached(&cache).remove(0);
+    let other = dir.path().join("other.wasm");
+    fs::write(&other, reward("(global i32 (i32.const 7))")).expect("writable");
+    load_and_score(&other, &cache);
+    let second = cached(&cache).into_iter().find(|path| *path != first).expect("a second file");
+    // Genuine, signed code under the wrong name.
+    let moved = fs::read(&first).expect("readable");
+    fs::write(&second, &moved).expect("writable");
+    load_and_score(&other, &cache);
+    assert_ne!(fs::read(&second).expect("readable"), moved);
+}
+
+#[test]
+fn a_lost_or_damaged_key_costs_a_compilation() {
+    let (_dir, plugin, cache) = folders();
+    load_and_score(&plugin, &cache);
+    fs::write(cache.join("key"), b"short").expect("writable");
+    load_and_score(&plugin, &cache);
+    assert_eq!(fs::metadata(cache.join("key")).expect("a key").len(), 32);
+    fs::remove_file(cache.join("key")).expect("removable");
+    load_and_score(&plugin, &cache);
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_no_reason_to_fail() {
+    let (dir, plugin, _) = folders();
+    let in_the_way = dir.path().join("file");
+    fs::write(&in_the_way, "").expect("writable");
+    load_and_score(&plugin, &in_the_way.join("cache"));
+}
+
+#[cfg(unix)]
+#[test]
+fn the_folder_and_its_files_are_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_dir, plugin, cache) = folders();
+    let mode = |path: &Path| fs::metadata(path).expect("exists").permissions().mode() & 0o777;
+    load_and_score(&plugin, &cache);
+    assert_eq!((mode(&cache), mode(&cache.join("key")), mode(&cached(&cache)[0])), (0o700, 0o600, 0o600));
+    // Where others may write, nothing is believed and nothing is written.
+    fs::remove_file(&cached(&cache)[0]).expect("removable");
+    fs::set_permissions(&cache, fs::Permissions::from_mode(0o777)).expect("ours");
+    load_and_score(&plugin, &cache);
+    assert!(cached(&cache).is_empty());
+}

@@ -1,0 +1,94 @@
+//! Every plugin of the tree, built once per process with the real command; and none forgotten.
+
+use std::fs;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::LazyLock;
+
+use rewarden_runtime::{Grants, Limits, Plugin, PluginSpec, Runtime, RuntimeConfig};
+use serde_json::Value;
+
+/// Folders whose every subfolder is a plugin, and the file each must have besides its source.
+const PLUGIN_FOLDERS: [(&str, &str); 3] =
+    [("rewards", "cases.jsonl"), ("guest-examples", "README.md"), ("tests/guests", "Cargo.toml")];
+
+pub(crate) static GSM8K: LazyLock<PathBuf> = LazyLock::new(|| build("rewards/gsm8k"));
+pub(crate) static FIRST_REWARD: LazyLock<PathBuf> = LazyLock::new(|| build("guest-examples/first-reward"));
+pub(crate) static HOSTILE: LazyLock<PathBuf> = LazyLock::new(|| build("tests/guests/hostile"));
+
+/// Every plugin of the tree and what builds it. A new folder that is not listed here fails `none_is_forgotten`.
+static ALL: [(&str, &LazyLock<PathBuf>); 3] =
+    [("rewards/gsm8k", &GSM8K), ("guest-examples/first-reward", &FIRST_REWARD), ("tests/guests/hostile", &HOSTILE)];
+
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The binary, with its cache in the build folder, where nothing of the user's is touched.
+pub(crate) fn rewarden() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rewarden"));
+    command.current_dir(root()).env("REWARDEN_CACHE_DIR", cache_dir());
+    command
+}
+
+fn cache_dir() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")
+}
+
+#[track_caller]
+pub(crate) fn succeeds(output: Output) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}\n{stderr}", output.status);
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+fn build(dir: &str) -> PathBuf {
+    let printed = succeeds(rewarden().args(["plugin", "build", dir]).output().expect("the binary runs"));
+    PathBuf::from(printed.lines().next().expect("the path comes first"))
+}
+
+/// Waits for a future on this thread.
+pub(crate) fn wait<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
+}
+
+/// Loads a plugin with every grant, in a runtime of two threads that the whole process shares.
+pub(crate) fn load(path: &Path, settings: Value, limits: Limits) -> Result<Plugin, rewarden_runtime::Error> {
+    static RUNTIME: LazyLock<Runtime> =
+        LazyLock::new(|| Runtime::new(RuntimeConfig { jobs: 2, cache_dir: Some(cache_dir()) }).expect("a runtime"));
+    let grants = Grants::new(["host-log"]).expect("a known name");
+    wait(RUNTIME.load(&PluginSpec { settings, limits, grants, ..PluginSpec::path(path) }))
+}
+
+#[test]
+fn none_is_forgotten() {
+    for (folder, needed) in PLUGIN_FOLDERS {
+        for entry in fs::read_dir(root().join(folder)).expect(folder).map(|entry| entry.expect("an entry").path()) {
+            if !entry.is_dir() {
+                continue;
+            }
+            let name = format!("{folder}/{}", entry.file_name().expect("a name").to_string_lossy());
+            assert!(ALL.iter().any(|(known, _)| *known == name), "{name} has no test: list it in tests/guests.rs, write one");
+            assert!(entry.join(needed).is_file(), "{name} has no {needed}");
+            assert!(folder == "tests/guests" || entry.join("README.md").is_file(), "{name} has no README.md");
+        }
+    }
+    assert!(root().join("guest-examples/README.md").is_file());
+}
+
+#[test]
+fn all_of_them_build_and_load() {
+    for (name, path) in ALL {
+        let plugin = load(path, Value::Object(Default::default()), Limits::default()).expect(name);
+        let sealed = name != "tests/guests/hostile";
+        assert_eq!(plugin.sealed(), sealed, "{name} imports {:?}", plugin.imports());
+    }
+}
+
+#[test]
+fn the_first_reward_is_twenty_lines() {
+    let source = fs::read_to_string(root().join("guest-examples/first-reward/src/lib.rs")).expect("readable");
+    let code = source.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//")).count();
+    assert!(code <= 20, "{code} lines of code");
+}
