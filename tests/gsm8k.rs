@@ -36,9 +36,11 @@ pub(crate) fn score(requests: impl IntoIterator<Item = Value>) -> Vec<Value> {
 #[test]
 fn golden_cases_in_the_sandbox() {
     let cases = rows(&root().join("rewards/gsm8k/cases.jsonl"));
-    let requests = cases.iter().map(|case| json!({"id": case["name"], "config": case["settings"], "input": case["sample"]}));
+    let requests =
+        cases.iter().map(|case| json!({"id": case["name"], "config": case["settings"], "input": case["sample"]}));
     for (case, answer) in cases.iter().zip(score(requests)) {
-        let got = if answer["fault"].is_null() { answer["score"].clone() } else { json!({"fault": answer["fault"]["kind"]}) };
+        let got =
+            if answer["fault"].is_null() { answer["score"].clone() } else { json!({"fault": answer["fault"]["kind"]}) };
         assert_eq!((&answer["id"], &got), (&case["name"], &case["expect"]));
     }
 }
@@ -58,7 +60,8 @@ fn corpus(test: &str) -> Option<Vec<Value>> {
 fn check(rows: &[Value], config: Value, expected: impl Fn(&Value) -> Option<bool>) {
     let labelled: Vec<_> = rows.iter().filter_map(|row| Some((row, expected(row)?))).collect();
     let input = |row: &Value| json!({"response": row["response"], "ground_truth": row["ground_truth"]});
-    let answers = score(labelled.iter().map(|(row, _)| json!({"id": row["id"], "input": input(row), "config": config})));
+    let answers =
+        score(labelled.iter().map(|(row, _)| json!({"id": row["id"], "input": input(row), "config": config})));
     assert_eq!(answers.len(), labelled.len());
     assert!(!answers.is_empty());
     for ((row, label), answer) in labelled.iter().zip(answers) {

@@ -69,7 +69,10 @@ fn none_is_forgotten() {
                 continue;
             }
             let name = format!("{folder}/{}", entry.file_name().expect("a name").to_string_lossy());
-            assert!(ALL.iter().any(|(known, _)| *known == name), "{name} has no test: list it in tests/guests.rs, write one");
+            assert!(
+                ALL.iter().any(|(known, _)| *known == name),
+                "{name} has no test: list it in tests/guests.rs, write one"
+            );
             assert!(entry.join(needed).is_file(), "{name} has no {needed}");
             assert!(folder == "tests/guests" || entry.join("README.md").is_file(), "{name} has no README.md");
         }

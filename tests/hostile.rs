@@ -13,7 +13,13 @@ fn sample(right: bool, extra: &str) -> Sample {
         group: String::new(),
         data_source: String::new(),
         prompt: vec![],
-        completion: vec![Message { role: Role::Assistant, content, name: None, tool_calls: vec![], tool_call_id: None }],
+        completion: vec![Message {
+            role: Role::Assistant,
+            content,
+            name: None,
+            tool_calls: vec![],
+            tool_call_id: None,
+        }],
         ground_truth: "42".into(),
         extra: extra.into(),
         stop_reason: StopReason::Completed,
@@ -142,7 +148,8 @@ fn log_flood() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let requests = dir.path().join("requests.jsonl");
     std::fs::write(&requests, r#"{"id":1,"sample":{"extra":"log-flood"}}"#).expect("writable");
-    let output = rewarden().args(["score", "--grant", "host-log"]).arg(&*HOSTILE).arg(&requests).output().expect("runs");
+    let output =
+        rewarden().args(["score", "--grant", "host-log"]).arg(&*HOSTILE).arg(&requests).output().expect("runs");
     let logged = String::from_utf8(output.stderr.clone()).expect("UTF-8");
     assert!(succeeds(output).contains(r#""score":1.0"#));
     assert_eq!(logged.lines().filter(|line| line.contains("hostile: line ")).count(), Limits::default().log_lines_max);
@@ -151,7 +158,8 @@ fn log_flood() {
 
 #[test]
 fn all_sins_at_once_leave_every_honest_score() {
-    let sins = ["loop", "recursion", "memory", "panic", "nan", "huge-note", "wrong-length", "poison", "fault", "log-flood"];
+    let sins =
+        ["loop", "recursion", "memory", "panic", "nan", "huge-note", "wrong-length", "poison", "fault", "log-flood"];
     let mut samples = Vec::new();
     for sin in sins.iter().cycle().take(40) {
         samples.extend([sample(true, "{}"), sample(false, sin), sample(false, "{}")]);
@@ -165,6 +173,9 @@ fn all_sins_at_once_leave_every_honest_score() {
     // Faults included, everything but the time is the same on every run.
     let second = wait(reward.judge_batch(samples));
     for (a, b) in first.iter().zip(&second) {
-        assert_eq!((&a.result, a.receipt.fuel, a.receipt.memory_bytes_peak), (&b.result, b.receipt.fuel, b.receipt.memory_bytes_peak));
+        assert_eq!(
+            (&a.result, a.receipt.fuel, a.receipt.memory_bytes_peak),
+            (&b.result, b.receipt.fuel, b.receipt.memory_bytes_peak)
+        );
     }
 }

@@ -11,17 +11,33 @@ use crate::guests::{FIRST_REWARD, GSM8K, HOSTILE, rewarden, root, succeeds};
 fn the_same_source_gives_the_same_bytes() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     // A copy of what the build reads, in another folder and with a build folder of its own.
-    for part in ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "wit", "host", "rewards", "guest-examples", "tests", "benches"] {
+    for part in [
+        "Cargo.toml",
+        "Cargo.lock",
+        "rust-toolchain.toml",
+        "wit",
+        "host",
+        "rewards",
+        "guest-examples",
+        "tests",
+        "benches",
+    ] {
         copy(&root().join(part), &dir.path().join(part));
     }
     let output = dir.path().join("again.wasm");
     let mut command = rewarden();
     command.args(["plugin", "build"]).arg(dir.path().join("guest-examples/first-reward")).arg("-o").arg(&output);
     // What an outer cargo might leave behind must not matter.
-    command.env("CARGO_TARGET_DIR", dir.path().join("target")).env("RUSTFLAGS", "-Cdebuginfo=2").env("CARGO_ENCODED_RUSTFLAGS", "-Copt-level=0");
+    command
+        .env("CARGO_TARGET_DIR", dir.path().join("target"))
+        .env("RUSTFLAGS", "-Cdebuginfo=2")
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Copt-level=0");
     let printed = succeeds(command.output().expect("the binary runs"));
     assert!(printed.starts_with(&output.display().to_string()), "{printed}");
-    assert!(fs::read(&output).expect("built") == fs::read(&*FIRST_REWARD).expect("built"), "the bytes depend on the folder");
+    assert!(
+        fs::read(&output).expect("built") == fs::read(&*FIRST_REWARD).expect("built"),
+        "the bytes depend on the folder"
+    );
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -43,7 +59,10 @@ fn inspect_says_what_a_plugin_is() {
         serde_json::from_str(&printed).expect("JSON")
     };
     let gsm8k = inspect(&GSM8K);
-    assert_eq!((&gsm8k["name"], &gsm8k["world"], &gsm8k["sealed"]), (&"gsm8k".into(), &"reward-plugin".into(), &true.into()));
+    assert_eq!(
+        (&gsm8k["name"], &gsm8k["world"], &gsm8k["sealed"]),
+        (&"gsm8k".into(), &"reward-plugin".into(), &true.into())
+    );
     assert_eq!(gsm8k["size_bytes"], fs::metadata(&*GSM8K).expect("built").len());
     assert!(gsm8k["digest"].as_str().is_some_and(|digest| digest.starts_with("sha256:")));
     assert_eq!(gsm8k["settings_schema"]["properties"]["method"]["default"], "first");
@@ -72,7 +91,8 @@ fn check(files: &[(&str, &str)], said: &[&str]) {
         fs::create_dir_all(path.parent().expect("in the folder")).expect("writable");
         fs::write(path, text).expect("writable");
     }
-    let output = rewarden().args(["plugin", "build"]).arg(dir.path()).env_remove("CARGO_TARGET_DIR").output().expect("runs");
+    let output =
+        rewarden().args(["plugin", "build"]).arg(dir.path()).env_remove("CARGO_TARGET_DIR").output().expect("runs");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     for part in said {
@@ -87,6 +107,9 @@ fn what_does_not_build_says_why() {
     check(&[], &["holds no Cargo.toml"]);
     check(&[("Cargo.toml", "x")], &["cargo cannot read"]);
     check(&[("Cargo.toml", PACKAGE), ("src/lib.rs", "")], &["is no plugin", "cdylib"]);
-    check(&[("Cargo.toml", &cdylib), ("src/lib.rs", "pub fn f() -> u8 { \"x\" }")], &["does not compile", "mismatched types"]);
+    check(
+        &[("Cargo.toml", &cdylib), ("src/lib.rs", "pub fn f() -> u8 { \"x\" }")],
+        &["does not compile", "mismatched types"],
+    );
     check(&[("Cargo.toml", &cdylib), ("src/lib.rs", "")], &["does not become a component", "rewarden_sdk::reward!"]);
 }

@@ -62,19 +62,25 @@ fn check_bad(request: &[u8], id: Value, message: &str) {
 #[test]
 fn requests_of_every_shape() {
     let right = |id: Value| good(id, 1.0, "7");
-    check(r##"{"v":1,"id":"a","grader":"gsm8k","input":{"response":"#### 7","ground_truth":"7"}}"##, right(json!("a")));
-    check(r##"{"id":5,"input":{"response":"#### 7","gold":"7"},"unknown":[]}"##, right(json!(5)));
-    check(r##"{"input":{"response":"#### 7","ground_truth":7,"question":"3+4?","level":2},"config":null}"##, right(Value::Null));
     check(
-        r##"{"id":"a","input":{"response":"#### 7 #### 8","ground_truth":"7"},"config":{"method":"strict"}}"##,
+        r#####"{"v":1,"id":"a","grader":"gsm8k","input":{"response":"#### 7","ground_truth":"7"}}"#####,
+        right(json!("a")),
+    );
+    check(r#####"{"id":5,"input":{"response":"#### 7","gold":"7"},"unknown":[]}"#####, right(json!(5)));
+    check(
+        r#####"{"input":{"response":"#### 7","ground_truth":7,"question":"3+4?","level":2},"config":null}"#####,
+        right(Value::Null),
+    );
+    check(
+        r#####"{"id":"a","input":{"response":"#### 7 #### 8","ground_truth":"7"},"config":{"method":"strict"}}"#####,
         good(json!("a"), 0.0, "8"),
     );
     check(
-        r##"{"id":"a","sample":{"completion":[{"role":"user","content":"?"},{"role":"assistant","content":"#### 7"}],"ground_truth":"7"}}"##,
+        r#####"{"id":"a","sample":{"completion":[{"role":"user","content":"?"},{"role":"assistant","content":"#### 7"}],"ground_truth":"7"}}"#####,
         right(json!("a")),
     );
     check(
-        r##"{"id":"a","sample":{"id":"s","data-source":"x","stop-reason":"max-tokens","turn_scores":[0.5],"extra":{"k":1},"completion":[{"role":"assistant","content":"#### 7","tool-calls":[{"name":"f","arguments":{"x":1}}]}],"ground-truth":"7"}}"##,
+        r#####"{"id":"a","sample":{"id":"s","data-source":"x","stop-reason":"max-tokens","turn_scores":[0.5],"extra":{"k":1},"completion":[{"role":"assistant","content":"#### 7","tool-calls":[{"name":"f","arguments":{"x":1}}]}],"ground-truth":"7"}}"#####,
         right(json!("a")),
     );
 }
@@ -131,8 +137,15 @@ fn answers_come_in_order_and_are_the_same_with_any_number_of_jobs() {
 
 #[test]
 fn faults_are_the_protocols_words() {
-    let sins = [("loop", "timeout"), ("memory", "memory"), ("panic", "unsupported"), ("nan", "unsupported"), ("fault", "bad_input")];
-    let mut lines: Vec<_> = sins.iter().map(|(sin, _)| json!({"id": sin, "sample": {"extra": sin}}).to_string()).collect();
+    let sins = [
+        ("loop", "timeout"),
+        ("memory", "memory"),
+        ("panic", "unsupported"),
+        ("nan", "unsupported"),
+        ("fault", "bad_input"),
+    ];
+    let mut lines: Vec<_> =
+        sins.iter().map(|(sin, _)| json!({"id": sin, "sample": {"extra": sin}}).to_string()).collect();
     lines.push(json!({"id": "honest", "sample": {"extra": "{}"}}).to_string());
     let answered = answers(&HOSTILE, &["--timeout-ms", "20", "--grant", "host-log"], lines.join("\n").as_bytes());
     for ((sin, error), answer) in sins.iter().zip(&answered) {

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy};
 
 use crate::Error;
 
@@ -70,7 +70,9 @@ fn pool(slots: u32) -> PoolingAllocationConfig {
         .table_elements(100_000)
         // The limiter is the memory cap; the slot only has to be large enough for any cap.
         .max_memory_size(4 << 30)
-        // Clearing the touched part by hand is cheaper than giving pages back and faulting them in again.
+        // Clearing by hand is cheaper than giving pages back and faulting them in again, most of all where the kernel can
+        // tell which pages were touched.
+        .pagemap_scan(Enabled::Auto)
         .linear_memory_keep_resident(1 << 20)
         .table_keep_resident(64 << 10)
         .async_stack_keep_resident(64 << 10);

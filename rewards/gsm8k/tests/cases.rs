@@ -34,7 +34,9 @@ fn golden_cases() {
 #[allow(clippy::disallowed_methods, reason = "tells linear from quadratic by four orders of magnitude")]
 fn a_megabyte_of_anything_is_read_in_linear_time() {
     let started = Instant::now();
-    for unit in ["#", "#### ", "####-", "#### 1,", "9", "9,", ".", "-", "-9", "$", "****", " ", "#### \\boxed{", "ü", "#### -$"] {
+    for unit in
+        ["#", "#### ", "####-", "#### 1,", "9", "9,", ".", "-", "-9", "$", "****", " ", "#### \\boxed{", "ü", "#### -$"]
+    {
         let response = unit.repeat((1 << 20) / unit.len());
         for method in [Method::First, Method::Strict, Method::Flexible] {
             for numbers in [Numbers::Lenient, Numbers::Exact] {

@@ -1,0 +1,83 @@
+//! What the sandbox costs: the GSM8K plugin's function called natively, and the same through a fresh instance per sample.
+//!
+//! The plugin is built by the real command, as everywhere. Figures stand in BENCH.md.
+
+use std::hint::black_box;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use rewarden_runtime::{Message, PluginSpec, Reward, Role, Runtime, RuntimeConfig, Sample, StopReason};
+
+/// Of the length and kind that GSM8K completions have.
+const RESPONSE: &str = "Natalia baked 48 rolls in the morning and half as many in the afternoon, so she baked 48/2 = \
+    <<48/2=24>>24 rolls in the afternoon.\nAltogether she baked 48+24 = <<48+24=72>>72 rolls.\nShe sells them in bags of \
+    6, which makes 72/6 = <<72/6=12>>12 bags.\nEach bag costs $4, so she earns 12*4 = $<<12*4=48>>48.\nFlour and \
+    butter cost her $11, so that 48-11 = $<<48-11=37>>37 remain.\n#### 37";
+
+fn native(c: &mut Criterion) {
+    let sample = rewarden_sdk::Sample::new(RESPONSE, "37");
+    let settings = gsm8k::Settings::default();
+    c.bench_function("score/native", |b| b.iter(|| gsm8k::score(black_box(&sample), &settings)));
+}
+
+fn sandboxed(c: &mut Criterion) {
+    let plugin = build();
+    let executor = tokio::runtime::Builder::new_current_thread().build().expect("an executor");
+    let reward = |jobs| -> Reward {
+        let runtime = Runtime::new(RuntimeConfig { jobs, cache_dir: None }).expect("a runtime");
+        executor.block_on(runtime.load(&PluginSpec::path(&plugin))).expect("loads").reward().expect("a reward")
+    };
+    let one: Arc<[Sample]> = vec![sample()].into();
+    let batch: Arc<[Sample]> = vec![sample(); 256].into();
+
+    let single = reward(1);
+    c.bench_function("score/sample", |b| b.iter(|| executor.block_on(single.score_batch(one.clone()))));
+
+    let mut group = c.benchmark_group("score/batch256");
+    group.throughput(Throughput::Elements(256));
+    for jobs in [1, 2] {
+        let reward = reward(jobs);
+        group.bench_function(format!("{jobs}-threads"), |b| {
+            b.iter(|| executor.block_on(reward.score_batch(batch.clone())))
+        });
+    }
+    group.finish();
+}
+
+fn build() -> PathBuf {
+    let output = Command::new(env!("CARGO_BIN_EXE_rewarden"))
+        .args(["plugin", "build", "rewards/gsm8k"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("the binary runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    PathBuf::from(String::from_utf8(output.stdout).expect("UTF-8").lines().next().expect("a path"))
+}
+
+fn sample() -> Sample {
+    let message =
+        Message { role: Role::Assistant, content: RESPONSE.into(), name: None, tool_calls: vec![], tool_call_id: None };
+    Sample {
+        id: "bench".into(),
+        group: "bench".into(),
+        data_source: "gsm8k".into(),
+        prompt: vec![],
+        completion: vec![message],
+        ground_truth: "37".into(),
+        extra: "{}".into(),
+        stop_reason: StopReason::Completed,
+        turn_scores: vec![],
+        completion_tokens: 0,
+        step: 0,
+    }
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3)).without_plots();
+    targets = native, sandboxed
+}
+criterion_main!(benches);
