@@ -50,6 +50,10 @@ fn build(dir: &Path, output: Option<&Path>) -> Result<(PathBuf, Vec<u8>)> {
 
 /// Wraps a core module as the component that its own custom sections describe.
 fn encode(core: &[u8]) -> Result<Vec<u8>> {
+    let (_, declared) = wit_component::metadata::decode(core)?;
+    if declared.resolve.worlds[declared.world].exports.is_empty() {
+        bail!("it exports nothing of wit/");
+    }
     ComponentEncoder::default().validate(true).module(core)?.encode()
 }
 

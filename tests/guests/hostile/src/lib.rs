@@ -71,7 +71,7 @@ fn commit(sin: &str) -> Option<Result<Score, Fault>> {
         "huge-note" => Ok(Score::of(1.0).note("x".repeat(8 << 20))),
         "long-note" => Ok(Score::of(1.0).note("x".repeat(100_000))),
         "many-metrics" => {
-            let metrics = vec![Metric { name: String::new(), value: 0.0 }; 1_000_000];
+            let metrics = vec![Metric { name: String::new(), value: 0.0 }; 100_000];
             Ok(Score { metrics, ..Score::of(1.0) })
         }
         "poison" => {
