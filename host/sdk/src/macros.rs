@@ -72,8 +72,8 @@ macro_rules! reward {
                 }
             }
 
-    #[cfg(target_family = "wasm")]
-            $crate::bindings::export!(Plugin with_types_in $crate::bindings);
+            #[cfg(target_family = "wasm")]
+    $crate::bindings::export!(Plugin with_types_in $crate::bindings);
         };
     };
 }
