@@ -42,7 +42,7 @@ fn build(dir: &Path, output: Option<&Path>) -> Result<(PathBuf, Vec<u8>)> {
     let component = encode(&core).with_context(|| {
         format!("{} does not become a component: does it use `rewarden_sdk::reward!`?", dir.display())
     })?;
-    let default = || package.target_directory.join("plugins").join(format!("{}.wasm", package.name));
+    let default = || package.own_folder("plugins").join(format!("{}.wasm", package.name));
     let path = output.map_or_else(default, Path::to_owned);
     write(&path, &component).with_context(|| format!("cannot write {}", path.display()))?;
     Ok((path, component))

@@ -15,6 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use rewarden_runtime::Digest;
 use serde_json::Value;
 
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -25,7 +26,7 @@ const QUIET: Duration = Duration::from_secs(3);
 /// The crate of a folder, as cargo sees it.
 pub(crate) struct Crate {
     pub(crate) name: String,
-    pub(crate) target_directory: PathBuf,
+    target_directory: PathBuf,
     dir: PathBuf,
     workspace_root: PathBuf,
     /// The library's name, which is the module's file name.
@@ -67,6 +68,16 @@ impl Crate {
         })
     }
 
+    /// Where this crate's builds lie below a folder of that name. A target folder outside the workspace may be shared
+    /// (`CARGO_TARGET_DIR`), and two workspaces may each have a plugin of one name: there the path tells them apart.
+    pub(crate) fn own_folder(&self, name: &str) -> PathBuf {
+        let folder = self.target_directory.join(name);
+        if self.target_directory.starts_with(&self.workspace_root) {
+            return folder;
+        }
+        folder.join(&Digest::of(self.workspace_root.as_os_str().as_encoded_bytes()).hex()[..16])
+    }
+
     /// `guest` where the workspace has that profile, `release` elsewhere.
     fn profile(&self) -> &'static str {
         let manifest = fs::read_to_string(self.workspace_root.join("Cargo.toml")).unwrap_or_default();
@@ -79,7 +90,7 @@ impl Crate {
 /// Compiles the crate to a core module and returns where it lies. Quiet unless it takes long or fails.
 pub(crate) fn compile(package: &Crate) -> Result<PathBuf> {
     ensure_target(&package.dir)?;
-    let guests = package.target_directory.join("guests");
+    let guests = package.own_folder("guests");
     let profile = package.profile();
     let mut command = cargo(&package.dir);
     command
