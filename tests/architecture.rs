@@ -18,7 +18,8 @@ fn paths(text: &str) -> Vec<&str> {
         plain && (word.contains('/') || word.ends_with(".md") || word.ends_with(".toml")) && !word.starts_with("./")
     };
     let quoted = text.split('`').skip(1).step_by(2);
-    let tree = text.split("```\n").skip(1).step_by(2).flat_map(str::lines).filter_map(|line| line.split_whitespace().next());
+    let tree =
+        text.split("```\n").skip(1).step_by(2).flat_map(str::lines).filter_map(|line| line.split_whitespace().next());
     quoted.chain(tree).filter(looks_like_path).collect()
 }
 
@@ -64,8 +65,6 @@ fn plugins_are_never_linked_into_the_host() {
 fn the_readme_shows_the_first_reward_as_it_is() {
     let source = read("guest-examples/first-reward/src/lib.rs");
     assert!(read("README.md").contains(source.trim()), "README.md shows another first-reward than the repository's");
-    let code = source.lines().filter(|line| !line.trim().is_empty() && !line.trim().starts_with("//")).count();
-    assert!(code <= 20, "the first reward has grown to {code} lines");
 }
 
 /// Lines of the longest acceptable file and function: what one reads in one sitting, and on one screen.

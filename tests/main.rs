@@ -2,6 +2,8 @@
 
 /// What the documents promise about the tree.
 mod architecture;
+/// `rewarden eval`.
+mod eval;
 /// The GSM8K plugin: its golden cases in the sandbox, and agreement with published labels.
 mod gsm8k;
 /// Every plugin of the tree, built once per process with the real command; and none forgotten.
@@ -10,5 +12,13 @@ mod guests;
 mod hostile;
 /// `rewarden plugin build` and `rewarden plugin inspect`.
 mod plugin;
+/// `rewarden rl`, and that nothing but the plugin teaches.
+mod rl;
+/// `rewarden run`, and every shipped config.
+mod run;
 /// `rewarden score`: the line protocol.
 mod score;
+/// `rewarden sft`.
+mod sft;
+/// What the tests of the training verbs share.
+mod training;

@@ -45,7 +45,8 @@ fn rubric(config: &RunConfig) -> Result<Rubric> {
         };
         Ok(WeightedReward { name: reward.name.clone(), weight: reward.weight, reward: loaded(&runtime, &spec)? })
     };
-    let named = |reward| load(reward).with_context(|| format!("reward `{}` of the config cannot be loaded", reward.name));
+    let named =
+        |reward| load(reward).with_context(|| format!("reward `{}` of the config cannot be loaded", reward.name));
     let rewards = config.reward.iter().map(named).collect::<Result<_>>()?;
     Rubric::new(rewards, config.on_fault).map_err(Error::into)
 }

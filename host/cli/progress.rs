@@ -92,7 +92,11 @@ fn message(stage: Stage, metrics: &Metrics) -> String {
     let shown = |label: &str, name: &str, digits: usize| Some(format!("{label} {:.digits$}", number(name)?));
     let parts = match stage {
         Stage::Sft => {
-            vec![shown("nll", "train_mean_nll", 3), shown("test nll", "test/nll", 3), shown("tok/s", "tokens_per_second", 0)]
+            vec![
+                shown("nll", "train_mean_nll", 3),
+                shown("test nll", "test/nll", 3),
+                shown("tok/s", "tokens_per_second", 0),
+            ]
         }
         Stage::Rl => vec![
             shown("reward", "env/all/reward/total", 3),

@@ -9,7 +9,9 @@ use crate::args::TrainArgs;
 use crate::launch::launch;
 
 pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
-    launch(&args, |_| vec![Stage::Rl], |config, rubric, existing, observe| {
-        stage(config, rubric, Stage::Rl, existing, observe)
-    })
+    launch(
+        &args,
+        |_| vec![Stage::Rl],
+        |config, rubric, existing, observe| stage(config, rubric, Stage::Rl, existing, observe),
+    )
 }

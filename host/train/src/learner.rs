@@ -85,7 +85,7 @@ impl Learner {
         data: &[Datum],
         micro_batch_size: usize,
         learning_rate: f64,
-        loss: impl Fn(&Tensor, &MicroBatch) -> candle_core::Result<Tensor>,
+        loss: impl Fn(&Tensor, &MicroBatch) -> candle_core::Result<Tensor> + Sync,
     ) -> Result<Option<Update>> {
         if data.iter().all(|datum| datum.trained_tokens() == 0) {
             return Ok(None);

@@ -24,6 +24,7 @@ mod loss;
 mod model;
 mod observe;
 mod optim;
+mod parallel;
 mod pass_at_k;
 mod renderer;
 mod report;

@@ -119,10 +119,12 @@ impl ModelConfig {
             () if scaled => refuse("rope scaling"),
             () if self.attention_bias => refuse("attention_bias"),
             () if self.hidden_act != "silu" => refuse(&format!("hidden_act \"{}\"", self.hidden_act)),
-            () if self.num_key_value_heads == 0 || self.num_attention_heads % self.num_key_value_heads != 0 => {
+            () if self.num_key_value_heads == 0
+                || !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) =>
+            {
                 Err("num_attention_heads must be a multiple of num_key_value_heads".into())
             }
-            () if self.head_dim == 0 || self.head_dim % 2 != 0 => Err("head_dim must be even".into()),
+            () if self.head_dim == 0 || !self.head_dim.is_multiple_of(2) => Err("head_dim must be even".into()),
             () if [self.vocab_size, self.hidden_size, self.num_hidden_layers].contains(&0) => {
                 Err("vocab_size, hidden_size and num_hidden_layers must not be 0".into())
             }

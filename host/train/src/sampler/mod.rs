@@ -9,10 +9,15 @@ mod choose;
 use candle_core::{Device, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use std::sync::mpsc;
 
 use crate::error::Result;
 use crate::model::Policy;
 use crate::model::decoder::{self, Decoder, KvCache};
+use crate::parallel::for_each_in_order;
+
+/// Samples that go through the model together. Several such batches run at once, one on each core.
+const ROWS_AT_ONCE: usize = 64;
 
 /// How tokens are drawn.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,6 +67,16 @@ pub struct Sampler<'a> {
     decoder: Decoder,
 }
 
+/// The samples of a batch that have not stopped.
+struct Running {
+    rows: Vec<Row>,
+    cache: KvCache,
+    /// What each row's next token is drawn from.
+    logits: Vec<Vec<f32>>,
+    /// Tokens in the cache.
+    seen: usize,
+}
+
 /// A sample in the making.
 struct Row {
     slot: usize,
@@ -78,23 +93,64 @@ impl<'a> Sampler<'a> {
     }
 
     /// Samples every request; the answers of one request are neighbours, in the order of its seeds. `stops` tells which
-    /// tokens end a sample; `progress` hears the number of tokens after every step.
+    /// tokens end a sample; `progress` hears the number of tokens sampled so far, now and then. Prompts must not be
+    /// empty.
     pub fn sample(
         &self,
         requests: &[Request],
         sampling: &Sampling,
-        stops: impl Fn(u32) -> bool,
+        stops: impl Fn(u32) -> bool + Sync,
         mut progress: impl FnMut(usize),
+    ) -> Result<Vec<Sampled>> {
+        let (send, tokens) = mpsc::channel();
+        std::thread::scope(|scope| {
+            let all = scope.spawn(|| self.sample_batches(requests, sampling, &stops, send));
+            let mut sampled = 0;
+            for step in tokens {
+                sampled += step;
+                progress(sampled);
+            }
+            all.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    fn sample_batches(
+        &self,
+        requests: &[Request],
+        sampling: &Sampling,
+        stops: &(impl Fn(u32) -> bool + Sync),
+        tokens: mpsc::Sender<usize>,
+    ) -> Result<Vec<Sampled>> {
+        let mut done = Ok(vec![]);
+        // Nobody listening is no reason to stop.
+        let one = |batch: &&[Request]| {
+            self.sample_batch(batch, sampling, stops, |count| {
+                let _ = tokens.send(count);
+            })
+        };
+        for_each_in_order(&batches(requests), one, |batch| match (&mut done, batch) {
+            (Ok(done), Ok(samples)) => done.extend(samples),
+            (Ok(_), Err(error)) => done = Err(error),
+            (Err(_), _) => {}
+        });
+        done
+    }
+
+    fn sample_batch(
+        &self,
+        requests: &[Request],
+        sampling: &Sampling,
+        stops: &impl Fn(u32) -> bool,
+        step: impl Fn(usize),
     ) -> Result<Vec<Sampled>> {
         let count = requests.iter().map(|request| request.seeds.len()).sum();
         let mut done = vec![Sampled { tokens: vec![], log_probs: vec![], stopped: false }; count];
         if count == 0 || sampling.max_tokens == 0 {
             return Ok(done);
         }
-        let (mut rows, mut cache, mut logits, mut seen) = self.prefill(requests)?;
-        let mut sampled = 0;
+        let mut batch = self.prefill(requests)?;
         loop {
-            for (row, logits) in rows.iter_mut().zip(&logits) {
+            for (row, logits) in batch.rows.iter_mut().zip(&batch.logits) {
                 let choice = choose::choose(logits, sampling, &mut row.rng);
                 let sample = &mut done[row.slot];
                 sample.tokens.push(choice.token);
@@ -102,24 +158,17 @@ impl<'a> Sampler<'a> {
                 sample.stopped = stops(choice.token);
                 row.newest = choice.token;
             }
-            sampled += rows.len();
-            progress(sampled);
-            let running = |row: &Row| !done[row.slot].stopped && done[row.slot].tokens.len() < sampling.max_tokens;
-            let kept: Vec<u32> = (0..rows.len()).filter(|&i| running(&rows[i])).map(|i| i as u32).collect();
-            if kept.is_empty() {
+            step(batch.rows.len());
+            batch.keep(|row| !done[row.slot].stopped && done[row.slot].tokens.len() < sampling.max_tokens)?;
+            if batch.rows.is_empty() {
                 return Ok(done);
             }
-            if kept.len() < rows.len() {
-                rows.retain(running);
-                cache = cache.select(&indices(kept)?)?;
-            }
-            logits = self.extend(&mut rows, &mut cache, seen)?;
-            seen += 1;
+            self.extend(&mut batch)?;
         }
     }
 
     /// Runs every prompt once and fans its cache and last logits out to its samples.
-    fn prefill(&self, requests: &[Request]) -> Result<(Vec<Row>, KvCache, Vec<Vec<f32>>, usize)> {
+    fn prefill(&self, requests: &[Request]) -> Result<Running> {
         let longest = requests.iter().map(|request| request.prompt.len()).max().unwrap_or(0);
         let (prompts, pad) = (requests.len(), |request: &Request| longest - request.prompt.len());
         let mut ids = vec![];
@@ -150,21 +199,50 @@ impl<'a> Sampler<'a> {
         let rows = owners().enumerate().map(row).collect();
         let logits = owners().map(|(prompt, _)| last[prompt].clone()).collect();
         let cache = cache.select(&indices(owners().map(|(prompt, _)| prompt as u32).collect())?)?;
-        Ok((rows, cache, logits, longest))
+        Ok(Running { rows, cache, logits, seen: longest })
     }
 
-    /// Feeds each row its newest token; `seen` tokens are in the cache already.
-    fn extend(&self, rows: &mut [Row], cache: &mut KvCache, seen: usize) -> Result<Vec<Vec<f32>>> {
+    /// Feeds each row its newest token.
+    fn extend(&self, batch: &mut Running) -> Result<()> {
+        let Running { rows, cache, logits, seen } = batch;
         let positions: Vec<u32> = rows.iter().map(|row| row.position).collect();
-        let visible = rows.iter().flat_map(|row| (0..=seen).map(|key| key >= row.pad));
-        let mask = decoder::mask((rows.len(), 1, seen + 1), visible, &Device::Cpu)?;
+        let visible = rows.iter().flat_map(|row| (0..=*seen).map(|key| key >= row.pad));
+        let mask = decoder::mask((rows.len(), 1, *seen + 1), visible, &Device::Cpu)?;
         let positions = self.decoder.positions(&positions, (rows.len(), 1), mask)?;
         let ids: Vec<u32> = rows.iter().map(|row| row.newest).collect();
         let ids = Tensor::from_vec(ids, (rows.len(), 1), &Device::Cpu)?;
         let hidden = self.decoder.extend(&ids, &positions, cache)?;
         rows.iter_mut().for_each(|row| row.position += 1);
-        Ok(self.decoder.logits(&hidden.squeeze(1)?)?.to_vec2()?)
+        *logits = self.decoder.logits(&hidden.squeeze(1)?)?.to_vec2()?;
+        *seen += 1;
+        Ok(())
     }
+}
+
+impl Running {
+    /// Lets the rows go that are not to be kept, and their part of the cache with them.
+    fn keep(&mut self, keep: impl Fn(&Row) -> bool) -> Result<()> {
+        let kept: Vec<u32> = (0..self.rows.len()).filter(|&i| keep(&self.rows[i])).map(|i| i as u32).collect();
+        if !kept.is_empty() && kept.len() < self.rows.len() {
+            self.cache = self.cache.select(&indices(kept)?)?;
+        }
+        self.rows.retain(keep);
+        Ok(())
+    }
+}
+
+/// Cuts requests into batches of about [`ROWS_AT_ONCE`] samples, the same on every machine.
+fn batches(requests: &[Request]) -> Vec<&[Request]> {
+    let mut batches = vec![];
+    let (mut start, mut rows) = (0, 0);
+    for (index, request) in requests.iter().enumerate() {
+        rows += request.seeds.len();
+        if rows >= ROWS_AT_ONCE || index + 1 == requests.len() {
+            batches.push(&requests[start..=index]);
+            (start, rows) = (index + 1, 0);
+        }
+    }
+    batches
 }
 
 fn indices(rows: Vec<u32>) -> Result<Tensor> {

@@ -1,0 +1,181 @@
+//! `rewarden rl`: reinforcement learning from a plugin, and from nothing else.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::guests::{HOSTILE, rewarden, root};
+use crate::training::{checkpoint, copy, fails, finish, folder, rows, small, survives_a_kill};
+
+#[test]
+fn a_killed_stage_resumes_bit_for_bit() {
+    let (sft, whole) = (folder(), folder());
+    finish(small("sft", sft.path()));
+    copy(sft.path(), whole.path());
+    finish(small("rl", whole.path()));
+    survives_a_kill("rl", whole.path(), |run| copy(sft.path(), run));
+}
+
+#[test]
+fn it_logs_every_trajectory_with_its_score_and_digest() {
+    let run = folder();
+    finish(small("sft", run.path()));
+    finish(small("rl", run.path()));
+    let metrics = rows(&run.path().join("rl/metrics.jsonl"));
+    let numbers = [
+        "env/all/reward/total",
+        "rewards/gsm8k/mean",
+        "optim/kl_sample_train_v1",
+        "optim/entropy",
+        "env/all/by_group/frac_mixed",
+        "stop/completed",
+        "plugin/gsm8k/faults",
+        "time/sampling",
+        "progress/batch",
+    ];
+    for name in numbers {
+        assert!(metrics.iter().all(|row| row[name].is_number()), "{name}");
+    }
+    let rollouts = rows(&run.path().join("rl/rollouts.jsonl"));
+    assert_eq!(rollouts.len(), 12 * 2 * 4);
+    let digest = metrics[0]["plugin/gsm8k/digest"].as_str().expect("a digest");
+    assert!(digest.starts_with("sha256:"));
+    for row in &rollouts {
+        assert_eq!(row["scores"]["gsm8k"]["plugin"], digest);
+        assert_eq!(row["reward"], row["scores"]["gsm8k"]["score"]["value"]);
+        assert!(row["completion"][0]["content"].is_string() && row["advantage"].is_number());
+    }
+}
+
+#[test]
+fn both_losses_train() {
+    let run = folder();
+    finish(small("sft", run.path()));
+    for loss in ["importance_sampling", "reinforce"] {
+        let mut command = small("rl", run.path());
+        command.args(["--set", &format!("rl.loss_fn={loss}"), "--set", "rl.max_steps=2"]);
+        finish(command);
+    }
+    assert!(run.path().join("rl.1/metrics.jsonl").is_file(), "the first stage was set aside, not overwritten");
+}
+
+/// Faults are logged beside the other samples' scores and the run goes on; with `fail_run` it stops and says why.
+#[test]
+fn faults_are_data_until_the_config_says_otherwise() {
+    let run = folder();
+    finish(small("sft", run.path()));
+    let hostile = |policy: &str| {
+        let mut command = small("rl", run.path());
+        command.args(["--set", "rl.max_steps=1", "--set", &format!("on_fault={policy}"), "--set"]);
+        command.arg(format!(
+            "reward=[{{name='bad', plugin='{}', grants=['host-log'], settings={{sin='panic'}}}}]",
+            HOSTILE.display()
+        ));
+        command
+    };
+    finish(hostile("skip_sample"));
+    let rollouts = rows(&run.path().join("rl/rollouts.jsonl"));
+    assert!(rollouts.iter().all(|row| row["reward"] == Value::Null && row["scores"]["bad"]["fault"].is_object()));
+    let metrics = rows(&run.path().join("rl/metrics.jsonl"));
+    assert_eq!(metrics[0]["plugin/bad/faults"], 8.0);
+    assert!(!metrics[0].contains_key("env/all/reward/total"), "no reward is not a reward of 0");
+    fails(hostile("fail_run"), &["reward `bad` failed on sample", "skip_sample"]);
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let run = folder();
+    fails(small("rl", &run.path().join("a")), &["no final checkpoint", "rewarden sft"]);
+    let with_plugin = |plugin: &Path| {
+        let mut command = small("rl", run.path());
+        command.arg("--set").arg(format!("reward=[{{name='r', plugin='{}'}}]", plugin.display()));
+        command
+    };
+    fails(with_plugin(Path::new("no/such.wasm")), &["reward `r`", "no/such.wasm"]);
+    let mut none = small("rl", run.path());
+    none.args(["--set", "reward=[]"]);
+    fails(none, &["at least one [[reward]]"]);
+    let mut unknown = small("rl", run.path());
+    unknown.args(["--set", "reward=[{name='gsm8k', plugin='rewards/gsm8k', settings={methood='first'}}]"]);
+    fails(unknown, &["gsm8k", "methood"]);
+}
+
+/// A supervised stage long enough to be right sometimes, on problems easy enough for a test.
+fn apprentice(verb: &str, run: &Path) -> std::process::Command {
+    let mut command = rewarden();
+    command.args([verb, "configs/quickstart.toml", "--set"]).arg(format!("log_path={}", run.display()));
+    let settings = [
+        "data.arithmetic.number_max=4",
+        "data.arithmetic.train_size=2500",
+        "data.arithmetic.test_size=60",
+        "sft.max_steps=150",
+        "sft.save_every=0",
+        "rl.max_steps=25",
+        "rl.groups_per_batch=8",
+        "rl.save_every=0",
+        "rl.max_tokens=30",
+    ];
+    for setting in settings {
+        command.args(["--set", setting]);
+    }
+    command
+}
+
+fn pass_at_1(run: &Path) -> [f64; 2] {
+    let rows = rows(&run.join("eval/metrics.jsonl"));
+    ["sft", "rl"].map(|model| {
+        let row = rows.iter().find(|row| row["model"] == model).unwrap_or_else(|| panic!("{model} was not evaluated"));
+        row["test/pass@1"].as_f64().expect("a number")
+    })
+}
+
+/// Changing one line of the plugin's source changes what is learnt: nothing, when it pays nothing.
+#[test]
+fn the_plugin_is_the_only_teacher() {
+    let (honest, paid_nothing) = (folder(), folder());
+    finish(apprentice("sft", honest.path()));
+    copy(honest.path(), paid_nothing.path());
+
+    finish(apprentice("rl", honest.path()));
+    finish(apprentice("eval", honest.path()));
+    let [before, after] = pass_at_1(honest.path());
+    assert!(after > before + 0.05, "pass@1 went from {before} to {after} under the honest plugin");
+
+    let sources = folder();
+    let miser = miser(sources.path());
+    let unpaid = |verb: &str| {
+        let mut command = apprentice(verb, paid_nothing.path());
+        command.arg("--set").arg(format!("reward=[{{name='gsm8k', plugin='{}'}}]", miser.display()));
+        command
+    };
+    finish(unpaid("rl"));
+    let trained = checkpoint(paid_nothing.path(), "rl", "000025", "model.safetensors");
+    let untrained = checkpoint(paid_nothing.path(), "sft", "000150", "model.safetensors");
+    assert!(trained == untrained, "the policy moved although the plugin paid nothing");
+}
+
+/// A copy of rewards/gsm8k, edited to pay 0 for everything, that builds outside the workspace.
+fn miser(folder: &Path) -> PathBuf {
+    let miser = folder.join("gsm8k");
+    copy(&root().join("rewards/gsm8k"), &miser);
+    fs::copy(root().join("Cargo.lock"), miser.join("Cargo.lock")).expect("copied");
+    fs::write(
+        miser.join("Cargo.toml"),
+        format!(
+            "[package]\nname = \"gsm8k\"\nversion = \"0.1.0\"\nedition = \"2024\"\ndescription = \"pays nothing\"\n\n\
+             [lib]\ncrate-type = [\"cdylib\", \"rlib\"]\n\n[dependencies]\nrewarden-sdk = {{ path = '{}' }}\n\
+             serde = {{ version = \"1\", features = [\"derive\"] }}\n\n[workspace]\n",
+            root().join("host/sdk").display()
+        ),
+    )
+    .expect("written");
+    let source = fs::read_to_string(miser.join("src/lib.rs")).expect("source");
+    let call = "reward!(score, ";
+    assert_eq!(source.matches(call).count(), 1, "the plugin's last line has changed: edit this test with it");
+    let wrapper = "fn pay_nothing(sample: &Sample, settings: &Settings) -> Result<Score, Fault> {\n    \
+                   score(sample, settings).map(|_| Score::of(0.0))\n}\n\n";
+    fs::write(miser.join("src/lib.rs"), source.replace(call, &format!("{wrapper}reward!(pay_nothing, ")))
+        .expect("written");
+    miser
+}

@@ -1,0 +1,147 @@
+//! `rewarden run`: all stages of a config, and every config the repository ships.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::guests::{rewarden, root};
+use crate::training::{fails, finish, folder, published_rows, small, timeless};
+
+#[test]
+fn the_quickstart_goes_from_nothing_to_a_summary() {
+    let run = folder();
+    let output = finish(small("run", run.path()));
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(shown.contains("| sft") && shown.contains("| rl") && shown.contains("by RL step"), "{shown}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("sft 12/12") && said.contains("rl 12/12") && said.contains("ETA"), "{said}");
+
+    let summary: Value =
+        serde_json::from_slice(&fs::read(run.path().join("summary.json")).expect("a summary")).expect("JSON");
+    assert_eq!(summary["seed"], 1);
+    for stage in ["sft", "rl", "eval"] {
+        assert!(summary["seconds"][stage].is_number(), "{summary}");
+    }
+    for model in ["sft", "rl"] {
+        let evaluation = &summary["eval"][model];
+        assert!(["pass@1", "pass@2", "reward"].iter().all(|name| evaluation[name].is_number()), "{summary}");
+        assert_eq!(evaluation["problems"], 6);
+    }
+    assert!(summary["plugins"]["gsm8k"].as_str().is_some_and(|digest| digest.starts_with("sha256:")));
+}
+
+#[test]
+fn a_finished_run_resumes_to_itself_and_is_never_overwritten() {
+    let folder = folder();
+    let run = folder.path().join("run");
+    finish(small("run", &run));
+    let before = timeless(&run, "rl");
+    let mut resume = small("run", &run);
+    resume.arg("--resume");
+    let output = finish(resume);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("sft: finished before, skipped"));
+    finish(small("run", &run));
+    assert_eq!(before, timeless(&run, "rl"), "the same seed gives the same run");
+    assert_eq!(before, timeless(&folder.path().join("run.1"), "rl"), "the first run was set aside");
+}
+
+#[test]
+fn another_config_does_not_resume_a_run() {
+    let run = folder();
+    finish(small("sft", run.path()));
+    let mut other = small("sft", run.path());
+    other.args(["--resume", "--set", "sft.learning_rate=0.5"]);
+    fails(other, &["learning_rate = 0.003", "learning_rate = 0.5", "config.toml"]);
+}
+
+/// The steps of each shipped config that a test runs; a config without a line here fails `none_is_forgotten`.
+const CONFIGS: [(&str, &[&str]); 2] = [
+    ("gsm8k-smoke.toml", &[]),
+    ("quickstart.toml", &["sft.max_steps=2", "rl.max_steps=1", "rl.groups_per_batch=2", "eval.max_examples=4"]),
+];
+
+#[test]
+fn every_config_runs() {
+    for (name, settings) in CONFIGS {
+        let run = folder();
+        let mut command = rewarden();
+        command.args(["run", &format!("configs/{name}"), "--set"]).arg(format!("log_path={}", run.path().display()));
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        finish(command);
+        assert!(run.path().join("summary.json").is_file(), "{name}");
+    }
+}
+
+#[test]
+fn none_is_forgotten() {
+    for entry in fs::read_dir(root().join("configs")).expect("configs") {
+        let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
+        assert!(CONFIGS.iter().any(|(known, _)| *known == name), "configs/{name} has no line in CONFIGS");
+    }
+}
+
+#[test]
+fn the_smoke_config_runs_on_published_rows() {
+    let Some(published) = published_rows(200) else {
+        println!("skipped: ../shared/corpora/gsm8k.jsonl is absent");
+        return;
+    };
+    let run = folder();
+    let data = run.path().join("gsm8k.jsonl");
+    fs::write(&data, published).expect("written");
+    let mut command = rewarden();
+    command.args(["run", "configs/gsm8k-smoke.toml", "--set"]).arg(format!("data.path={}", data.display()));
+    command.arg("--set").arg(format!("log_path={}", run.path().join("run").display()));
+    finish(command);
+}
+
+#[test]
+fn a_dry_run_prints_the_resolved_config_and_does_nothing() {
+    let run = folder();
+    let mut command = small("run", &run.path().join("run"));
+    command.arg("--dry-run");
+    let output = finish(command);
+    let resolved: toml::Table = String::from_utf8(output.stdout).expect("UTF-8").parse().expect("TOML");
+    assert_eq!(resolved["rl"]["loss_fn"].as_str(), Some("importance_sampling"));
+    assert!(!run.path().join("run").exists());
+}
+
+/// A config file and what the error must say.
+#[track_caller]
+fn check_bad(content: &str, expected: &[&str]) {
+    let folder = folder();
+    let file = folder.path().join("bad.toml");
+    fs::write(&file, content).expect("written");
+    let mut command = rewarden();
+    command.arg("run").arg(&file);
+    fails(command, expected);
+}
+
+#[test]
+fn bad_configs_are_refused_with_file_line_and_key() {
+    let head = "log_path = 'runs/x'\n";
+    check_bad("", &["bad.toml", "log_path"]);
+    check_bad("log_path = \n", &["bad.toml", "line 1"]);
+    check_bad(&format!("{head}[rl]\ngroop_size = 4\n"), &["bad.toml", "line 3", "groop_size"]);
+    check_bad(&format!("{head}[[reward]]\nname = 'a'\nplugin = 'x'\nlimits = {{ fule = 3 }}\n"), &["bad.toml", "fule"]);
+    check_bad(
+        &format!("{head}[[reward]]\nname = 'a'\nplugin = 'x'\ngrants = ['host-moon']\n"),
+        &["host-moon", "host-log"],
+    );
+    check_bad(&format!("{head}[rl]\ntemperature = -1\n"), &["rl.temperature"]);
+    check_bad("log_path = 'runs/x'\nstages = ['sft']\n", &["data", "arithmetic"]);
+    let mut missing = rewarden();
+    missing.args(["run", "configs/nothing.toml"]);
+    fails(missing, &["configs/nothing.toml"]);
+}
+
+#[test]
+fn a_folder_that_is_not_a_run_is_left_alone() {
+    let folder = folder();
+    fs::write(folder.path().join("letter.txt"), "dear").expect("written");
+    fails(small("run", folder.path()), &["something else than a run", "log_path"]);
+    assert!(Path::new(&folder.path().join("letter.txt")).is_file());
+}

@@ -1,0 +1,108 @@
+//! `rewarden sft`: supervised fine-tuning.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::guests::root;
+use crate::training::{checkpoint, fails, finish, folder, rows, small, survives_a_kill};
+
+#[test]
+fn a_killed_stage_resumes_bit_for_bit() {
+    let whole = folder();
+    finish(small("sft", whole.path()));
+    survives_a_kill("sft", whole.path(), |_| ());
+}
+
+#[test]
+fn it_leaves_metrics_and_a_model_folder() {
+    let run = folder();
+    finish(small("sft", run.path()));
+    let rows = rows(&run.path().join("sft/metrics.jsonl"));
+    assert_eq!(rows.len(), 12);
+    for name in [
+        "train_mean_nll",
+        "optim/lr",
+        "optim/grad_norm",
+        "num_sequences",
+        "num_tokens",
+        "num_loss_tokens",
+        "progress/done_frac",
+    ] {
+        assert!(rows.iter().all(|row| row[name].is_number()), "{name}");
+    }
+    let nll = |row: &serde_json::Map<String, Value>| row["train_mean_nll"].as_f64().expect("a number");
+    assert!(nll(&rows[11]) < nll(&rows[0]), "nothing was learnt");
+    assert!(rows[11]["test/nll"].is_number(), "held-out loss is measured at the end");
+    let names: Vec<String> = fs::read_dir(run.path().join("sft/checkpoints"))
+        .expect("checkpoints")
+        .map(|e| e.expect("one").file_name().into_string().expect("UTF-8"))
+        .collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+    let config: Value = serde_json::from_slice(&checkpoint(run.path(), "sft", "000012", "config.json")).expect("JSON");
+    assert_eq!(config["architectures"][0], "Qwen3ForCausalLM");
+}
+
+#[test]
+fn a_checkpoint_is_a_model_to_start_from() {
+    let (first, second) = (folder(), folder());
+    finish(small("sft", first.path()));
+    let mut again = small("sft", second.path());
+    again.args(["--set", "sft.learning_rate=0", "--set"]);
+    again.arg(format!("model_name={}", first.path().join("sft/checkpoints/000012").display()));
+    finish(again);
+    let weights = |run: &tempfile::TempDir| checkpoint(run.path(), "sft", "000012", "model.safetensors");
+    assert!(weights(&first) == weights(&second), "a learning rate of 0 must not move the loaded weights");
+}
+
+#[test]
+fn rows_of_every_shape_are_learnt_from() {
+    let run = folder();
+    let data = run.path().join("mixed.jsonl");
+    let row = |index: usize| match index % 2 {
+        0 => format!(r#"{{"question":"What is {index}+1?","answer":"It is {0}.\n#### {0}"}}"#, index + 1),
+        _ => format!(
+            r#"{{"messages":[{{"role":"user","content":"Say {index}"}},{{"role":"assistant","content":"{index}"}}]}}"#
+        ),
+    };
+    fs::write(&data, (0..24).map(|index| row(index) + "\n").collect::<String>()).expect("written");
+    let mut command = crate::guests::rewarden();
+    command.args(["sft", "configs/gsm8k-smoke.toml", "--set"]).arg(format!("data.path={}", data.display()));
+    command.arg("--set").arg(format!("log_path={}", run.path().join("run").display()));
+    finish(command);
+}
+
+/// A data file and what the error must say.
+#[track_caller]
+fn check_bad_data(content: &str, expected: &[&str]) {
+    let run = folder();
+    let data = run.path().join("rows.jsonl");
+    fs::write(&data, content).expect("written");
+    let mut command = crate::guests::rewarden();
+    command.args(["sft", "configs/gsm8k-smoke.toml", "--set"]).arg(format!("data.path={}", data.display()));
+    command.arg("--set").arg(format!("log_path={}", run.path().join("run").display()));
+    fails(command, expected);
+    assert!(!run.path().join("run").exists(), "a run directory was made for data that cannot be read");
+}
+
+#[test]
+fn bad_rows_are_named_by_line() {
+    let good = r#"{"question":"1+1?","answer":"2\n#### 2"}"#;
+    check_bad_data(&format!("{good}\n{good}\n{{\"question\":\n"), &["rows.jsonl:3", "not a JSON object"]);
+    check_bad_data(&format!("{good}\n[1]\n"), &["rows.jsonl:2", "one JSON object a line"]);
+    check_bad_data(&format!("{good}\n{{\"text\":\"x\"}}\n"), &["rows.jsonl:2", "unknown shape", "question, answer"]);
+    check_bad_data("", &["holds no row"]);
+    check_bad_data(&format!("{good}\n"), &["no training example is left"]);
+}
+
+#[test]
+fn models_that_cannot_be_loaded_are_named() {
+    let run = folder();
+    let with_model = |model: &std::path::Path| {
+        let mut command = small("sft", &run.path().join("run"));
+        command.arg("--set").arg(format!("model_name={}", model.display()));
+        command
+    };
+    fails(with_model(&run.path().join("nothing")), &["nothing", "no such folder"]);
+    fails(with_model(&root().join("host/train/fixtures/qwen3-tied")), &["tokenizer.json"]);
+}
