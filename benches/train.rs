@@ -65,11 +65,16 @@ criterion_group! {
     targets = update, sample
 }
 
-/// As the binary does: whole passes run side by side, so candle's own pool would only spin against them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// As the binary does: whole passes run side by side, so thread pools inside each would only fight over the cores.
 #[allow(unsafe_code, reason = "nothing else runs yet, so nobody can read the environment meanwhile")]
 fn main() {
-    // SAFETY: this is the first statement of the process, which has one thread.
-    unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
+    for name in ["CANDLE_NUM_THREADS", "RAYON_NUM_THREADS"] {
+        // SAFETY: these are the first statements of the process, which has one thread.
+        unsafe { std::env::set_var(name, "1") };
+    }
     benches();
     Criterion::default().configure_from_args().final_summary();
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::guests::{HOSTILE, rewarden, root};
+use crate::guests::{rewarden, root};
 use crate::training::{checkpoint, copy, fails, finish, folder, rows, small, survives_a_kill};
 
 #[test]
@@ -63,24 +63,36 @@ fn both_losses_train() {
 /// Faults are logged beside the other samples' scores and the run goes on; with `fail_run` it stops and says why.
 #[test]
 fn faults_are_data_until_the_config_says_otherwise() {
-    let run = folder();
-    finish(small("sft", run.path()));
-    let hostile = |policy: &str| {
-        let mut command = small("rl", run.path());
-        command.args(["--set", "rl.max_steps=1", "--set", &format!("on_fault={policy}"), "--set"]);
-        command.arg(format!(
-            "reward=[{{name='bad', plugin='{}', grants=['host-log'], settings={{sin='panic'}}}}]",
-            HOSTILE.display()
-        ));
+    let folder = folder();
+    let data = folder.path().join("rows.jsonl");
+    // Every other row has no reference answer, which the plugin cannot judge.
+    let row = |index: usize| match index % 2 {
+        0 => format!("{{\"question\":\"{index}+1?\",\"answer\":\"#### {}\"}}", index + 1),
+        _ => format!(
+            r#"{{"messages":[{{"role":"user","content":"Say {index}"}},{{"role":"assistant","content":"{index}"}}]}}"#
+        ),
+    };
+    fs::write(&data, (0..8).map(|index| row(index) + "\n").collect::<String>()).expect("written");
+    let verb = |verb: &str, policy: &str| {
+        let mut command = rewarden();
+        command.args([verb, "configs/gsm8k-smoke.toml", "--set", "data.test_size=0", "--set"]);
+        command.arg(format!("data.path={}", data.display())).arg("--set").arg(format!("on_fault={policy}"));
+        command.arg("--set").arg(format!("log_path={}", folder.path().join("run").display()));
+        command.args(["--set", "rl.max_steps=1", "--set", "rl.groups_per_batch=8"]);
         command
     };
-    finish(hostile("skip_sample"));
-    let rollouts = rows(&run.path().join("rl/rollouts.jsonl"));
-    assert!(rollouts.iter().all(|row| row["reward"] == Value::Null && row["scores"]["bad"]["fault"].is_object()));
-    let metrics = rows(&run.path().join("rl/metrics.jsonl"));
-    assert_eq!(metrics[0]["plugin/bad/faults"], 8.0);
-    assert!(!metrics[0].contains_key("env/all/reward/total"), "no reward is not a reward of 0");
-    fails(hostile("fail_run"), &["reward `bad` failed on sample", "skip_sample"]);
+    finish(verb("sft", "skip_sample"));
+    finish(verb("rl", "skip_sample"));
+    let rollouts = rows(&folder.path().join("run/rl/rollouts.jsonl"));
+    let (judged, faulty): (Vec<_>, Vec<_>) = rollouts.iter().partition(|row| row["data_source"] == "openai/gsm8k");
+    assert_eq!((judged.len(), faulty.len()), (16, 16));
+    assert!(judged.iter().all(|row| row["reward"].is_number()));
+    for row in faulty {
+        assert_eq!((&row["reward"], &row["advantage"]), (&Value::Null, &Value::Null), "a fault is not a reward of 0");
+        assert_eq!(row["scores"]["gsm8k"]["fault"]["kind"], "invalid-input");
+    }
+    assert_eq!(rows(&folder.path().join("run/rl/metrics.jsonl"))[0]["plugin/gsm8k/faults"], 16.0);
+    fails(verb("rl", "fail_run"), &["reward `gsm8k` failed on sample", "skip_sample"]);
 }
 
 #[test]

@@ -15,8 +15,7 @@ use crate::model::Policy;
 use crate::observe::{Event, Observer};
 use crate::optim::Optimizer;
 use crate::renderer::Renderer;
-use crate::run_dir::Checkpoint;
-use crate::run_dir::{METRICS, Metrics, OPTIMIZER, ROLLOUTS, StageDir};
+use crate::run_dir::{Checkpoint, METRICS, Metrics, OPTIMIZER, StageDir};
 
 /// A stage in progress.
 pub(crate) struct Learner {
@@ -58,9 +57,7 @@ impl Learner {
         let dir = StageDir::open(run, plan.stage)?;
         let checkpoint = dir.latest()?;
         let step = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.batch);
-        for rows in [METRICS, ROLLOUTS] {
-            dir.keep_before(rows, step)?;
-        }
+        dir.rewind(step)?;
         let (policy, renderer) = match &checkpoint {
             Some(checkpoint) => read(&dir.folder(checkpoint))?,
             None => start()?,

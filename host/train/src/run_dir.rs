@@ -77,20 +77,13 @@ impl StageDir {
         file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(Error::io("write", &path))
     }
 
-    /// Keeps only the rows of steps before `step`. A last line that a crash cut short goes too.
-    pub(crate) fn keep_before(&self, name: &str, step: usize) -> Result<()> {
-        let path = self.file(name);
-        if !path.exists() {
-            return Ok(());
-        }
-        let rows = read_rows::<Map<String, Value>>(&path)?;
-        let before =
-            |row: &&Map<String, Value>| row.get("step").and_then(Value::as_u64).is_some_and(|s| s < step as u64);
-        let kept: Vec<_> = rows.iter().filter(before).collect();
-        let fresh = self.file(&format!(".{name}"));
-        let _ = fs::remove_file(&fresh);
-        self.append_all(&format!(".{name}"), &kept)?;
-        fs::rename(&fresh, &path).map_err(Error::io("replace", &path))
+    /// Prepares for writing step `step`: rows of that step and later ones go, and so does a last line that a crash cut
+    /// short, in any of the stage's files. Rows are in order, so each file is cut, not rewritten.
+    pub(crate) fn rewind(&self, step: usize) -> Result<()> {
+        let before = |row: &Metrics| row.get("step").and_then(Value::as_u64).is_some_and(|at| at < step as u64);
+        keep_while(&self.file(METRICS), before)?;
+        keep_while(&self.file(ROLLOUTS), before)?;
+        keep_while(&self.file(CHECKPOINTS), |_| true)
     }
 
     /// The newest checkpoint whose folder is there.
@@ -192,6 +185,19 @@ pub fn read_rows<T: serde::de::DeserializeOwned>(file: &Path) -> Result<Vec<T>> 
     Ok(rows)
 }
 
+/// Cuts a JSONL file before the first row that is not to be kept or is cut short.
+fn keep_while(file: &Path, keep: impl Fn(&Metrics) -> bool) -> Result<()> {
+    let text = match fs::read(file) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(Error::io("read", file)(e)),
+    };
+    let kept = |line: &&[u8]| line.ends_with(b"\n") && serde_json::from_slice(line).is_ok_and(|row| keep(&row));
+    let length: usize = text.split_inclusive(|&byte| byte == b'\n').take_while(kept).map(<[u8]>::len).sum();
+    let cut = fs::OpenOptions::new().write(true).open(file).and_then(|file| file.set_len(length as u64));
+    cut.map_err(Error::io("cut", file))
+}
+
 fn is_empty(folder: &Path) -> Result<bool> {
     Ok(fs::read_dir(folder).map_err(Error::io("list", folder))?.next().is_none())
 }
@@ -242,9 +248,8 @@ mod tests {
         let rows: Vec<Value> = (0..5).map(|step| json!({"step": step})).collect();
         dir.append_all(METRICS, &rows).unwrap();
         fs::OpenOptions::new().append(true).open(dir.file(METRICS)).unwrap().write_all(b"{\"step\": 5, \"lo").unwrap();
-        dir.keep_before(METRICS, 3).unwrap();
+        dir.rewind(3).unwrap();
         assert_eq!(fs::read_to_string(dir.file(METRICS)).unwrap(), "{\"step\":0}\n{\"step\":1}\n{\"step\":2}\n");
-        dir.keep_before("absent.jsonl", 3).unwrap();
     }
 
     #[test]

@@ -171,7 +171,7 @@ pub struct SftConfig {
     pub max_steps: Option<usize>,
     /// Conversations in one update.
     pub batch_size: usize,
-    /// Conversations in one forward pass: memory, never the gradient. 0 means all.
+    /// Conversations in one pass: memory, never the gradient. Every core works on a pass of its own. 0 means all.
     pub micro_batch_size: usize,
     /// Longest conversation in tokens; longer ones are cut at the end.
     pub max_length: usize,
@@ -202,7 +202,7 @@ pub struct RlConfig {
     pub groups_per_batch: usize,
     /// Rollouts of each task.
     pub group_size: usize,
-    /// Trajectories in one forward pass: memory, never the gradient. 0 means all.
+    /// Trajectories in one pass: memory, never the gradient. Every core works on a pass of its own. 0 means all.
     pub micro_batch_size: usize,
     /// Loss.
     pub loss_fn: LossFn,
@@ -264,7 +264,7 @@ impl Default for SftConfig {
             num_epochs: 1,
             max_steps: None,
             batch_size: 32,
-            micro_batch_size: 0,
+            micro_batch_size: 16,
             max_length: 2048,
             train_on_what: TrainOnWhat::LastAssistantMessage,
             eval_every: 0,
@@ -283,7 +283,7 @@ impl Default for RlConfig {
             max_steps: 100,
             groups_per_batch: 16,
             group_size: 16,
-            micro_batch_size: 0,
+            micro_batch_size: 16,
             loss_fn: LossFn::ImportanceSampling,
             remove_constant_reward_groups: false,
             max_tokens: 256,
