@@ -79,4 +79,14 @@ fn print_error(error: &anyhow::Error) {
             said = cause;
         }
     }
+    if error.chain().any(is_full_disk) {
+        eprintln!("  free some space, then go on with --resume: every step up to the last checkpoint is kept");
+    }
+}
+
+/// Libraries below ours pass the system's reason on as text.
+fn is_full_disk(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let io = cause.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull)
+        || cause.to_string().contains("No space left on device")
 }

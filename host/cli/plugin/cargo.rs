@@ -113,9 +113,13 @@ fn flags(package: &Crate) -> String {
     let cargo_home = home("CARGO_HOME").or_else(|| Some(home("HOME")?.join(".cargo")));
     let mut maps = vec![(package.workspace_root.clone(), "/workspace")];
     maps.extend(cargo_home.map(|path| (path, "/cargo")));
-    let flags: Vec<_> = maps.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect();
-    flags.join("\u{1f}")
+    let maps = maps.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
+    maps.chain([format!("-Clink-arg=--initial-heap={INITIAL_HEAP_BYTES}")]).collect::<Vec<_>>().join("\u{1f}")
 }
+
+/// Heap that an instance starts with. Most samples need no more, and growing is what costs: the host changes page
+/// protections for it, twice a sample, under a lock that all threads share.
+const INITIAL_HEAP_BYTES: usize = 256 << 10;
 
 /// Cargo in a folder, without what an outer cargo, clippy or a wrapper left in the environment.
 fn cargo(dir: &Path) -> Command {

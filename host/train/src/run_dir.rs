@@ -252,6 +252,17 @@ mod tests {
         assert_eq!(fs::read_to_string(dir.file(METRICS)).unwrap(), "{\"step\":0}\n{\"step\":1}\n{\"step\":2}\n");
     }
 
+    /// /dev/full answers every write as a full disk does.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_named_with_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StageDir::open(folder.path(), Stage::Rl).unwrap();
+        std::os::unix::fs::symlink("/dev/full", dir.file(METRICS)).unwrap();
+        let error = dir.append(METRICS, &json!({"step": 0})).unwrap_err().to_string();
+        assert!(error.contains("metrics.jsonl") && error.contains("No space left"), "{error}");
+    }
+
     #[test]
     fn a_damaged_row_in_the_middle_is_an_error_that_names_it() {
         let folder = tempfile::tempdir().unwrap();

@@ -52,13 +52,24 @@ pub struct Sampled {
     pub stopped: bool,
 }
 
-/// Draws tokens from a policy. It borrows the policy, so no sampler outlives an update:
+/// Draws tokens from a policy. It borrows the policy, so no sampler outlives an update. One that is gone is fine:
 ///
-/// ```compile_fail
-/// # fn example(policy: &mut rewarden_train::Policy, optimizer: &mut rewarden_train::Optimizer,
-/// #     gradients: &rewarden_train::Gradients) -> rewarden_train::Result<()> {
-/// let sampler = rewarden_train::Sampler::new(policy);
-/// optimizer.step(policy, gradients, 1e-3)?; // error[E0502]: `*policy` is also borrowed as immutable
+/// ```
+/// # use rewarden_train::{Gradients, Optimizer, Policy, Result, Sampler};
+/// # fn example(policy: &mut Policy, optimizer: &mut Optimizer, gradients: &Gradients) -> Result<()> {
+/// let sampler = Sampler::new(policy);
+/// drop(sampler);
+/// optimizer.step(policy, gradients, 1e-3)?;
+/// # Ok(()) }
+/// ```
+///
+/// The same in the other order does not compile:
+///
+/// ```compile_fail,E0502
+/// # use rewarden_train::{Gradients, Optimizer, Policy, Result, Sampler};
+/// # fn example(policy: &mut Policy, optimizer: &mut Optimizer, gradients: &Gradients) -> Result<()> {
+/// let sampler = Sampler::new(policy);
+/// optimizer.step(policy, gradients, 1e-3)?; // `*policy` is also borrowed as immutable
 /// drop(sampler);
 /// # Ok(()) }
 /// ```
