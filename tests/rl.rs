@@ -45,6 +45,8 @@ fn it_logs_every_trajectory_with_its_score_and_digest() {
         assert_eq!(row["scores"]["gsm8k"]["plugin"], digest);
         assert_eq!(row["reward"], row["scores"]["gsm8k"]["score"]["value"]);
         assert!(row["completion"][0]["content"].is_string() && row["advantage"].is_number());
+        assert_eq!((&row["prompt"][0]["role"], &row["completion"][0]["role"]), (&"user".into(), &"assistant".into()));
+        assert!(row["stop_reason"] == "completed" || row["stop_reason"] == "max_tokens", "{row:?}");
     }
 }
 
@@ -108,6 +110,9 @@ fn what_is_missing_is_named() {
     let mut none = small("rl", run.path());
     none.args(["--set", "reward=[]"]);
     fails(none, &["at least one [[reward]]"]);
+    let mut cramped = small("rl", &run.path().join("b"));
+    cramped.args(["--set", "stages=['rl']", "--set", "rl.max_tokens=2000"]);
+    fails(cramped, &["the prompt of task train-0", "max_position_embeddings"]);
     let mut unknown = small("rl", run.path());
     unknown.args(["--set", "reward=[{name='gsm8k', plugin='rewards/gsm8k', settings={methood='first'}}]"]);
     fails(unknown, &["gsm8k", "methood"]);

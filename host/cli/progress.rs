@@ -133,7 +133,8 @@ fn table(summary: &Summary) -> Table {
     for name in ["base", "checkpoint", "sft", "rl"] {
         let Some(evaluation) = summary.eval.get(name) else { continue };
         let scores = ks.iter().map(|&k| format!("{:.3}", evaluation.pass_at[k]));
-        let rest = [format!("{:.3}", evaluation.reward), evaluation.problems.to_string()];
+        let reward = evaluation.reward.map_or("-".to_owned(), |reward| format!("{reward:.3}"));
+        let rest = [reward, evaluation.problems.to_string()];
         table.add_row([name.to_owned()].into_iter().chain(scores).chain(rest));
     }
     table

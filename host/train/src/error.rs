@@ -6,6 +6,14 @@ use std::path::{Path, PathBuf};
 /// Why the host cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A configuration file that does not parse.
+    #[error("config file {}: {message}", file.display())]
+    ConfigFile {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong, with the line.
+        message: String,
+    },
     /// A configuration value that cannot work.
     #[error("config key `{key}`: {message}")]
     Config {

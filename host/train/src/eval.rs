@@ -14,7 +14,7 @@ use crate::observe::{Event, Observer};
 use crate::pass_at_k::pass_at_k;
 use crate::renderer::Renderer;
 use crate::report;
-use crate::rollout::{Plan, roll_out};
+use crate::rollout::{Plan, check_lengths, roll_out};
 use crate::rubric::{Graded, Rubric};
 use crate::run_dir::{METRICS, Metrics, ROLLOUTS, StageDir};
 use crate::seed::Purpose;
@@ -29,8 +29,8 @@ pub struct Evaluation {
     /// `pass@k` for each k asked for.
     #[serde(flatten)]
     pub pass_at: BTreeMap<String, f64>,
-    /// Mean reward of the answers that could be judged.
-    pub reward: f64,
+    /// Mean reward of the answers that could be judged; none when none could.
+    pub reward: Option<f64>,
     /// Tasks.
     pub problems: usize,
     /// Answers that no grader could judge; they count as not passed.
@@ -95,6 +95,7 @@ fn evaluate(
 ) -> Result<Evaluation> {
     let options = &config.eval;
     let tasks: Vec<&Task> = dataset.test.iter().take(options.max_examples).map(|example| &example.task).collect();
+    check_lengths(policy, renderer, tasks.iter().copied(), options.max_tokens)?;
     let sampling = options.sampling();
     let mut graded: Vec<Graded> = vec![];
     let mut before = 0;
@@ -104,7 +105,8 @@ fn evaluate(
             sampling: &sampling,
             seed: config.seed,
             purpose: Purpose::Evaluation,
-            step: chunk,
+            step: 0,
+            first_task: chunk * TASKS_AT_ONCE,
         };
         let rollouts = roll_out(policy, renderer, tasks, &plan, |t| observe(Event::Sampled { tokens: before + t }))?;
         before += rollouts.iter().map(|rollout| rollout.sampled.tokens.len()).sum::<usize>();
@@ -124,7 +126,7 @@ fn summarise(graded: &[Graded], samples: usize, ks: &[usize], threshold: f64) ->
     let judged: Vec<f64> = rewards.iter().flatten().copied().collect();
     Evaluation {
         pass_at: ks.iter().map(|&k| (format!("pass@{k}"), mean(k))).collect(),
-        reward: if judged.is_empty() { 0.0 } else { judged.iter().sum::<f64>() / judged.len() as f64 },
+        reward: (!judged.is_empty()).then(|| judged.iter().sum::<f64>() / judged.len() as f64),
         problems: passed.len(),
         faults: rewards.len() - judged.len(),
     }
@@ -150,6 +152,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_judgement_is_no_reward() {
+        let evaluation = summarise(&[Graded { reward: None, parts: vec![] }], 1, &[1], 1.0);
+        assert_eq!((evaluation.reward, evaluation.faults), (None, 1));
+    }
+
+    #[test]
     fn faults_do_not_pass_and_do_not_weigh_on_the_mean_reward() {
         let graded = |reward| Graded { reward, parts: vec![] };
         let rewards = [Some(1.0), Some(0.0), None, Some(1.0), Some(0.1), Some(0.1)];
@@ -157,6 +165,6 @@ mod tests {
         assert_eq!(evaluation.pass_at["pass@1"], 1.0 / 3.0);
         assert_eq!(evaluation.pass_at["pass@2"], 2.0 / 3.0);
         assert_eq!((evaluation.problems, evaluation.faults), (3, 1));
-        assert!((evaluation.reward - 2.2 / 5.0).abs() < 1e-12);
+        assert!(evaluation.reward.is_some_and(|reward| (reward - 2.2 / 5.0).abs() < 1e-12));
     }
 }

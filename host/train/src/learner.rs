@@ -118,8 +118,12 @@ impl Learner {
     }
 
     fn save(&self) -> Result<()> {
+        let name = format!("{:06}", self.step);
+        let folder = Path::new("checkpoints").join(&name);
         let checkpoint = Checkpoint {
-            name: format!("{:06}", self.step),
+            name,
+            state_path: folder.clone(),
+            sampler_path: folder,
             batch: self.step,
             is_final: self.step == self.plan.steps,
             seconds: self.seconds(),

@@ -46,25 +46,15 @@ impl Optimizer {
                 "the gradient's norm is {norm}: lower the learning rate and `--resume` from the last checkpoint"
             )));
         }
-        let AdamConfig { beta1, beta2, eps, weight_decay, max_grad_norm } = self.config;
-        let clip = if max_grad_norm > 0.0 && norm > max_grad_norm { max_grad_norm / norm } else { 1.0 } as f32;
+        let max = self.config.max_grad_norm;
+        let clip = if max > 0.0 && norm > max { (max / norm) as f32 } else { 1.0 };
         self.steps += 1;
-        let corrected = |beta: f64| (1.0 - beta.powf(self.steps as f64)) as f32;
-        let (correction1, correction2) = (corrected(beta1), corrected(beta2));
-        let (beta1, beta2, eps, rate) = (beta1 as f32, beta2 as f32, eps as f32, learning_rate as f32);
-        for (((_, var), gradient), Moments { first, second }) in
-            policy.weights().iter().zip(gradients.iter()).zip(&mut self.moments)
-        {
+        for (((_, var), gradient), moments) in policy.weights().iter().zip(gradients.iter()).zip(&mut self.moments) {
             let mut values: Vec<f32> = var.flatten_all()?.to_vec1()?;
             // Norm weights are one-dimensional; decaying them towards zero would switch features off.
-            let decay = if var.dims().len() > 1 { 1.0 - rate * weight_decay as f32 } else { 1.0 };
-            for (((value, &gradient), first), second) in values.iter_mut().zip(gradient).zip(first).zip(second) {
-                let gradient = gradient * clip;
-                *first = beta1 * *first + (1.0 - beta1) * gradient;
-                *second = beta2 * *second + (1.0 - beta2) * gradient * gradient;
-                let step = (*first / correction1) / ((*second / correction2).sqrt() + eps);
-                *value = *value * decay - rate * step;
-            }
+            let decays = var.dims().len() > 1;
+            let step = Step { config: &self.config, number: self.steps, learning_rate, clip, decays };
+            step.apply(&mut values, gradient, moments);
             var.set(&Tensor::from_vec(values, var.shape(), var.device())?)?;
         }
         Ok(norm)
@@ -107,9 +97,55 @@ impl Optimizer {
     }
 }
 
+/// One AdamW step of one parameter.
+struct Step<'a> {
+    config: &'a AdamConfig,
+    /// From 1.
+    number: u64,
+    learning_rate: f64,
+    /// Factor on the gradient.
+    clip: f32,
+    decays: bool,
+}
+
+impl Step<'_> {
+    fn apply(&self, values: &mut [f32], gradient: &[f32], moments: &mut Moments) {
+        let AdamConfig { beta1, beta2, eps, weight_decay, .. } = *self.config;
+        let correction = |beta: f64| (1.0 - beta.powf(self.number as f64)) as f32;
+        let (correction1, correction2) = (correction(beta1), correction(beta2));
+        let (beta1, beta2, eps, rate) = (beta1 as f32, beta2 as f32, eps as f32, self.learning_rate as f32);
+        let kept = if self.decays { 1.0 - rate * weight_decay as f32 } else { 1.0 };
+        let moments = moments.first.iter_mut().zip(&mut moments.second);
+        for ((value, gradient), (first, second)) in values.iter_mut().zip(gradient).zip(moments) {
+            let gradient = gradient * self.clip;
+            *first = beta1 * *first + (1.0 - beta1) * gradient;
+            *second = beta2 * *second + (1.0 - beta2) * gradient * gradient;
+            *value = *value * kept - rate * (*first / correction1) / ((*second / correction2).sqrt() + eps);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Three steps against torch.optim.AdamW(lr=0.1, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1) of PyTorch 2.15.
+    #[test]
+    fn steps_equal_pytorch() {
+        let config = AdamConfig { weight_decay: 0.1, ..AdamConfig::default() };
+        let mut values = [1.0, -2.0, 0.5];
+        let mut moments = Moments { first: vec![0.0; 3], second: vec![0.0; 3] };
+        let expected = [
+            ([0.5, -1.0, 0.0], [0.8900000, -1.8800000, 0.4950000]),
+            ([0.1, 2.0, -0.3], [0.7998472, -1.8975374, 0.5635460]),
+            ([-0.4, 0.2, 0.7], [0.7824298, -1.9126174, 0.5225850]),
+        ];
+        for (number, (gradient, want)) in (1..).zip(expected) {
+            let step = Step { config: &config, number, learning_rate: 0.1, clip: 1.0, decays: true };
+            step.apply(&mut values, &gradient, &mut moments);
+            assert!(values.iter().zip(want).all(|(got, want): (&f32, f32)| (got - want).abs() < 1e-6), "{values:?}");
+        }
+    }
 
     #[test]
     fn learning_rate_falls_as_told() {

@@ -1,7 +1,7 @@
 //! What a batch of graded rollouts looks like in `metrics.jsonl` and `rollouts.jsonl`. Metric names are tinker's where
 //! it has one (`env/all/...`, `stop/...`), TRL's for single rewards (`rewards/<name>/mean`).
 
-use rewarden_runtime::{Digest, Fault, Message, Score, StopReason};
+use rewarden_runtime::{Digest, Fault, Message, Role, Score, StopReason, ToolCall};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -17,11 +17,11 @@ pub(crate) struct Row<'a> {
     id: &'a str,
     group: &'a str,
     data_source: &'a str,
-    prompt: &'a [Message],
-    completion: &'a [Message],
+    prompt: Vec<Said<'a>>,
+    completion: Vec<Said<'a>>,
     ground_truth: &'a str,
     extra: &'a str,
-    stop_reason: StopReason,
+    stop_reason: &'static str,
     completion_tokens: u32,
     reward: Option<f64>,
     advantage: Option<f64>,
@@ -33,14 +33,57 @@ pub(crate) struct Row<'a> {
 struct Opinion<'a> {
     plugin: Digest,
     #[serde(flatten)]
-    said: Said<'a>,
+    judged: Judged<'a>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Said<'a> {
+enum Judged<'a> {
     Score(&'a Score),
     Fault(&'a Fault),
+}
+
+/// A message as chat data sets write it.
+#[derive(Serialize)]
+struct Said<'a> {
+    role: &'static str,
+    content: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[ToolCall]>::is_empty")]
+    tool_calls: &'a [ToolCall],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_call_id: Option<&'a str>,
+}
+
+impl<'a> From<&'a Message> for Said<'a> {
+    fn from(message: &'a Message) -> Self {
+        Self {
+            role: match message.role {
+                Role::System => "system",
+                Role::User => "user",
+                Role::Assistant => "assistant",
+                Role::Tool => "tool",
+            },
+            content: &message.content,
+            name: message.name.as_deref(),
+            tool_calls: &message.tool_calls,
+            tool_call_id: message.tool_call_id.as_deref(),
+        }
+    }
+}
+
+/// The name of a way to end, as in the `stop/...` metrics.
+fn stop_reason(reason: StopReason) -> &'static str {
+    match reason {
+        StopReason::Completed => "completed",
+        StopReason::MaxTokens => "max_tokens",
+        StopReason::MaxTurns => "max_turns",
+        StopReason::MaxToolCalls => "max_tool_calls",
+        StopReason::ParseError => "parse_error",
+        StopReason::TimedOut => "timed_out",
+        StopReason::StoppedByEnvironment => "stopped_by_environment",
+    }
 }
 
 /// The rewards of graded rollouts.
@@ -59,11 +102,11 @@ pub(crate) fn rows<'a>(
     let digests = rubric.digests();
     let opinions = |graded: &'a Graded| {
         let opinion = |(name, part): (&'a str, &'a Result<Score, Fault>)| {
-            let said = match part {
-                Ok(score) => Said::Score(score),
-                Err(fault) => Said::Fault(fault),
+            let judged = match part {
+                Ok(score) => Judged::Score(score),
+                Err(fault) => Judged::Fault(fault),
             };
-            (name, Opinion { plugin: digests[name], said })
+            (name, Opinion { plugin: digests[name], judged })
         };
         rubric.names().zip(&graded.parts).map(opinion).collect()
     };
@@ -72,11 +115,11 @@ pub(crate) fn rows<'a>(
         id: &rollout.sample.id,
         group: &rollout.sample.group,
         data_source: &rollout.sample.data_source,
-        prompt: &rollout.sample.prompt,
-        completion: &rollout.sample.completion,
+        prompt: rollout.sample.prompt.iter().map(Said::from).collect(),
+        completion: rollout.sample.completion.iter().map(Said::from).collect(),
         ground_truth: &rollout.sample.ground_truth,
         extra: &rollout.sample.extra,
-        stop_reason: rollout.sample.stop_reason,
+        stop_reason: stop_reason(rollout.sample.stop_reason),
         completion_tokens: rollout.sample.completion_tokens,
         reward: graded.reward,
         advantage: advantages.get(index).copied().flatten(),

@@ -38,6 +38,8 @@ pub(crate) fn rl(config: &RunConfig, dataset: &Dataset, rubric: &Rubric, observe
     };
     let read = |folder: &Path| start::read(config, folder);
     let mut learner = Learner::begin(&config.log_path, plan, read, || start::reinforced(config, dataset))?;
+    let tasks = dataset.train.iter().map(|example| &example.task);
+    rollout::check_lengths(&learner.policy, &learner.renderer, tasks, options.max_tokens)?;
     observe(Event::StageStarted { stage: Stage::Rl, first_step: learner.remaining().start, steps });
     for step in learner.remaining() {
         let mut clock = Stopwatch::new();
@@ -90,6 +92,7 @@ fn attempt(
         seed: config.seed,
         purpose: Purpose::Rollouts,
         step,
+        first_task: 0,
     };
     roll_out(&learner.policy, &learner.renderer, &tasks, &plan, |tokens| observe(Event::Sampled { tokens }))
 }

@@ -4,7 +4,7 @@ use rewarden_runtime::{Sample, StopReason};
 
 use crate::batch::Datum;
 use crate::data::Task;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::Policy;
 use crate::renderer::Renderer;
 use crate::sampler::{Request, Sampled, Sampler, Sampling};
@@ -33,6 +33,30 @@ pub struct Plan<'a> {
     pub purpose: Purpose,
     /// The training step, which graders see; 0 in evaluation.
     pub step: usize,
+    /// Number of the first task, when the tasks are a part of more: its place decides a task's randomness.
+    pub first_task: usize,
+}
+
+/// Refuses tasks whose prompt leaves no room for an answer in the model's context, before the first is attempted.
+pub(crate) fn check_lengths<'a>(
+    policy: &Policy,
+    renderer: &Renderer,
+    tasks: impl Iterator<Item = &'a Task>,
+    max_tokens: usize,
+) -> Result<()> {
+    let longest = policy.config().max_position_embeddings;
+    for task in tasks {
+        let prompt = renderer.prompt(&task.prompt)?.len();
+        if prompt + max_tokens > longest {
+            let message = format!(
+                "the prompt of task {} has {prompt} tokens; with `max_tokens` = {max_tokens} that is more than the model's \
+                 {longest} (`max_position_embeddings`): remove the row or lower `max_tokens`",
+                task.id
+            );
+            return Err(Error::config("data", message));
+        }
+    }
+    Ok(())
 }
 
 /// Attempts every task `group_size` times; attempts at one task are neighbours. `progress` hears the number of tokens
@@ -45,7 +69,7 @@ pub fn roll_out(
     progress: impl FnMut(usize),
 ) -> Result<Vec<Rollout>> {
     let seed = |group: usize, attempt| {
-        seed::derive(plan.seed, plan.purpose, &[plan.step as u64, group as u64, attempt as u64])
+        seed::derive(plan.seed, plan.purpose, &[plan.step as u64, (plan.first_task + group) as u64, attempt as u64])
     };
     let request = |(group, task): (usize, &&Task)| {
         let seeds = (0..plan.group_size).map(|attempt| seed(group, attempt)).collect();

@@ -72,6 +72,7 @@ pub fn stage(
     let dataset = Dataset::load(&config.data, config.seed)?;
     match existing {
         Existing::SetAside => {
+            run_dir::check_ours(&config.log_path)?;
             if let Some(path) = run_dir::start_stage(&config.log_path, stage)? {
                 observe(Event::SetAside { path });
             }
@@ -94,15 +95,24 @@ fn run_stage(
     observe: Observer,
 ) -> Result<()> {
     let rubric = || rubric.ok_or_else(|| Error::config("reward", "this stage needs at least one [[reward]]"));
+    // Stages may be run one by one with different settings: each folder says with which.
+    let remember = || run_dir::write_config(&config.log_path.join(stage.name()), &config.to_toml()?);
     let seconds = match (stage, start::finished(config, stage)?) {
         (Stage::Sft | Stage::Rl, Some(_)) => {
             observe(Event::StageSkipped { stage });
             StageDir::open(&config.log_path, stage)?.latest()?.map_or(0.0, |checkpoint| checkpoint.seconds)
         }
-        (Stage::Sft, None) => sft(config, dataset, observe)?,
-        (Stage::Rl, None) => rl(config, dataset, rubric()?, observe)?,
+        (Stage::Sft, None) => {
+            remember()?;
+            sft(config, dataset, observe)?
+        }
+        (Stage::Rl, None) => {
+            remember()?;
+            rl(config, dataset, rubric()?, observe)?
+        }
         (Stage::Eval, _) => {
             let _ = run_dir::start_stage(&config.log_path, Stage::Eval)?;
+            remember()?;
             let (results, seconds) = eval(config, dataset, rubric()?, observe)?;
             summary.eval = results;
             seconds

@@ -34,6 +34,10 @@ pub(crate) struct StageDir {
 pub(crate) struct Checkpoint {
     /// Name of the folder below `checkpoints/`.
     pub name: String,
+    /// Where a run that goes on finds weights, optimizer and step; relative to the stage's folder.
+    pub state_path: PathBuf,
+    /// Where a sampler finds the model; the same folder.
+    pub sampler_path: PathBuf,
     /// Steps done.
     pub batch: usize,
     /// Whether the stage is finished.
@@ -93,7 +97,11 @@ impl StageDir {
             return Ok(None);
         }
         let checkpoints: Vec<Checkpoint> = read_rows(&index)?;
-        Ok(checkpoints.into_iter().rev().find(|checkpoint| self.folder(checkpoint).is_dir()))
+        // A name that is no number would be somebody else's file, and could point anywhere.
+        let is_ours = |checkpoint: &Checkpoint| {
+            checkpoint.name.bytes().all(|byte| byte.is_ascii_digit()) && self.folder(checkpoint).is_dir()
+        };
+        Ok(checkpoints.into_iter().rev().find(is_ours))
     }
 
     /// The folder of a checkpoint: a Hugging Face model folder with the optimizer's state beside it.
@@ -129,17 +137,22 @@ pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
 /// Makes the directory of a new run and writes its resolved config. An earlier run there is set aside; its new place is
 /// returned. A directory that is not a run's is never touched.
 pub(crate) fn start_run(run: &Path, config: &str) -> Result<Option<PathBuf>> {
-    let aside = match run.exists() {
-        false => None,
-        true if is_empty(run)? => None,
-        true if run.join(CONFIG).is_file() => Some(set_aside(run)?),
-        true => {
-            return Err(Error::run_dir(run, "exists and holds something else than a run; choose another `log_path`"));
-        }
-    };
-    fs::create_dir_all(run).map_err(Error::io("create", run))?;
+    check_ours(run)?;
+    let aside = if run.exists() && !is_empty(run)? { Some(set_aside(run)?) } else { None };
     write_config(run, config)?;
     Ok(aside)
+}
+
+/// Refuses a directory that exists and is not a run's: ours holds a `config.toml` that names a `log_path`.
+pub(crate) fn check_ours(run: &Path) -> Result<()> {
+    if !run.exists() || is_empty(run)? {
+        return Ok(());
+    }
+    let config: toml::Table = read_config(run)?.and_then(|text| text.parse().ok()).unwrap_or_default();
+    match config.contains_key("log_path") {
+        true => Ok(()),
+        false => Err(Error::run_dir(run, "exists and holds something else than a run; choose another `log_path`")),
+    }
 }
 
 /// Sets the folder of a stage aside, if there is one, and returns its new place.
@@ -231,10 +244,10 @@ mod tests {
     fn earlier_runs_are_kept_and_other_folders_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let run = folder.path().join("run");
-        assert_eq!(start_run(&run, "seed = 1").unwrap(), None);
-        assert_eq!(start_run(&run, "seed = 2").unwrap(), Some(folder.path().join("run.1")));
-        assert_eq!(start_run(&run, "seed = 3").unwrap(), Some(folder.path().join("run.2")));
-        assert_eq!(read_config(&folder.path().join("run.1")).unwrap().unwrap(), "seed = 1");
+        assert_eq!(start_run(&run, "log_path = '1'").unwrap(), None);
+        assert_eq!(start_run(&run, "log_path = '2'").unwrap(), Some(folder.path().join("run.1")));
+        assert_eq!(start_run(&run, "log_path = '3'").unwrap(), Some(folder.path().join("run.2")));
+        assert_eq!(read_config(&folder.path().join("run.1")).unwrap().unwrap(), "log_path = '1'");
         let mine = folder.path().join("mine");
         fs::create_dir(&mine).unwrap();
         fs::write(mine.join("letter.txt"), "dear").unwrap();

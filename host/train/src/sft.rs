@@ -24,7 +24,8 @@ use crate::start;
 /// Runs the stage, or what is left of it. Returns its seconds.
 pub(crate) fn sft(config: &RunConfig, dataset: &Dataset, observe: Observer) -> Result<f64> {
     let options = &config.sft;
-    let steps = steps(options, dataset.train.len());
+    let answered = dataset.train.iter().filter(|example| !example.answer.is_empty()).count();
+    let steps = steps(options, answered);
     let plan = Plan {
         stage: Stage::Sft,
         steps,

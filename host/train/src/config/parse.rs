@@ -9,10 +9,10 @@ use crate::sampler::Sampling;
 impl RunConfig {
     /// Parses a config; `overrides` are `key=value` with dotted keys, as `--set` takes them. `file` is for messages.
     pub fn parse(file: &Path, text: &str, overrides: &[String]) -> Result<Self> {
-        let at_file = |message: String| Error::config(file.display().to_string(), message);
+        let at_file = |e: toml::de::Error| Error::ConfigFile { file: file.to_owned(), message: e.to_string() };
         // The plain text is checked first: its errors can show the line.
-        let mut table: toml::Table = toml::from_str(text).map_err(|e| at_file(format!("\n{e}")))?;
-        let _: Self = toml::from_str(text).map_err(|e| at_file(format!("\n{e}")))?;
+        let mut table: toml::Table = toml::from_str(text).map_err(at_file)?;
+        let _: Self = toml::from_str(text).map_err(at_file)?;
         for pair in overrides {
             set(&mut table, pair)?;
         }

@@ -60,10 +60,9 @@ impl Dataset {
     pub fn load(config: &DataConfig, seed: u64) -> Result<Self> {
         let dataset = match (&config.path, &config.arithmetic) {
             (Some(path), None) => {
-                let mut examples = read_jsonl(path)?;
-                examples.truncate(config.max_examples.unwrap_or(usize::MAX));
+                let examples = read_jsonl(path, config.max_examples.unwrap_or(usize::MAX))?;
                 match &config.test_path {
-                    Some(test) => Self { train: examples, test: read_jsonl(test)? }.without_leaks(),
+                    Some(test) => Self { train: examples, test: read_jsonl(test, usize::MAX)? }.without_leaks(),
                     None => Self::split(examples, config.test_size, seed),
                 }
             }

@@ -22,13 +22,17 @@ use crate::renderer::message;
 /// Longest accepted line: longer than any chat, short enough that a wrong file cannot exhaust memory.
 const LINE_BYTES_MAX: usize = 16 << 20;
 
-/// Reads every row of a JSONL file; the first bad one is an error that names its line. Blank lines are skipped.
-pub fn read_jsonl(file: &Path) -> Result<Vec<Example>> {
+/// Reads the rows of a JSONL file, `rows_max` at most; the first bad one is an error that names its line. Blank lines are
+/// skipped.
+pub fn read_jsonl(file: &Path, rows_max: usize) -> Result<Vec<Example>> {
     let reader = std::fs::File::open(file).map_err(Error::io("open the data file", file))?;
     let mut reader = BufReader::new(reader);
     let mut examples = vec![];
     let mut line = vec![];
     for number in 1.. {
+        if examples.len() == rows_max {
+            break;
+        }
         line.clear();
         let read = std::io::Read::take(&mut reader, LINE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line);
         if read.map_err(Error::io("read", file))? == 0 {
@@ -281,7 +285,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("rows.jsonl");
         std::fs::write(&file, content).unwrap();
-        let error = read_jsonl(&file).unwrap_err().to_string();
+        let error = read_jsonl(&file, usize::MAX).unwrap_err().to_string();
         assert!(error.ends_with(expected), "{error}");
     }
 

@@ -84,7 +84,7 @@ impl ModelConfig {
             num_attention_heads: 4,
             num_key_value_heads: 2,
             head_dim: 16,
-            max_position_embeddings: 512,
+            max_position_embeddings: 1024,
             rms_norm_eps: rms_norm_eps(),
             tie_word_embeddings: true,
             initializer_range: 0.05,
