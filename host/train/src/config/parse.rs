@@ -34,6 +34,7 @@ impl RunConfig {
             ("sft.max_length", self.sft.max_length),
             ("rl.groups_per_batch", self.rl.groups_per_batch),
             ("rl.group_size", self.rl.group_size),
+            ("rl.max_steps", self.rl.max_steps),
             ("rl.max_tokens", self.rl.max_tokens),
             ("eval.max_tokens", self.eval.max_tokens),
             ("eval.num_samples", self.eval.num_samples),

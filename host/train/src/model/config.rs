@@ -60,6 +60,10 @@ pub struct ModelConfig {
     pub rope_scaling: Option<serde_json::Value>,
 }
 
+/// Far beyond any model, and small enough that no product of two overflows.
+const SIZE_MAX: usize = 1 << 24;
+const LAYERS_MAX: usize = 1000;
+
 /// Rotary embedding as transformers 5 writes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RopeParameters {
@@ -113,6 +117,15 @@ impl ModelConfig {
     fn check(&self) -> std::result::Result<(), String> {
         let scaled =
             self.rope_parameters.as_ref().is_some_and(|r| r.rope_type != "default") || self.rope_scaling.is_some();
+        let sizes = [
+            self.vocab_size,
+            self.hidden_size,
+            self.intermediate_size,
+            self.num_hidden_layers,
+            self.num_attention_heads,
+            self.head_dim,
+            self.max_position_embeddings,
+        ];
         let refuse = |what: &str| Err(format!("{what} is not supported yet; Qwen3 models without it are"));
         match () {
             () if self.model_type != "qwen3" => refuse(&format!("model_type \"{}\"", self.model_type)),
@@ -125,8 +138,9 @@ impl ModelConfig {
                 Err("num_attention_heads must be a multiple of num_key_value_heads".into())
             }
             () if self.head_dim == 0 || !self.head_dim.is_multiple_of(2) => Err("head_dim must be even".into()),
-            () if [self.vocab_size, self.hidden_size, self.num_hidden_layers].contains(&0) => {
-                Err("vocab_size, hidden_size and num_hidden_layers must not be 0".into())
+            () if sizes.contains(&0) => Err("every size must be at least 1".into()),
+            () if sizes.iter().any(|&size| size > SIZE_MAX) || self.num_hidden_layers > LAYERS_MAX => {
+                Err(format!("no size may exceed {SIZE_MAX}, no model may have over {LAYERS_MAX} layers"))
             }
             () => Ok(()),
         }

@@ -157,4 +157,7 @@ fn folders_that_would_compute_wrong_are_refused() {
     check_refused("num_hidden_layers", json!(3), "model.layers.2.input_layernorm.weight is missing");
     check_refused("num_hidden_layers", json!(1), "does not belong");
     check_refused("hidden_size", json!("big"), "invalid type");
+    check_refused("hidden_size", json!(0), "at least 1");
+    check_refused("num_hidden_layers", json!(1u64 << 40), "over 1000 layers");
+    check_refused("intermediate_size", json!(u64::MAX), "may exceed");
 }
