@@ -157,7 +157,7 @@ fn the_plugin_is_the_only_teacher() {
     finish(apprentice("rl", honest.path()));
     finish(apprentice("eval", honest.path()));
     let [before, after] = pass_at_1(honest.path());
-    assert!(after > before + 0.05, "pass@1 went from {before} to {after} under the honest plugin");
+    assert!(after > before + 0.15, "pass@1 went from {before} to {after} under the honest plugin");
 
     let sources = folder();
     let miser = miser(sources.path());
