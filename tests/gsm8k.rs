@@ -1,14 +1,12 @@
 //! The GSM8K plugin: its golden cases in the sandbox, and agreement with published labels.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::guests::{GSM8K, rewarden, root, succeeds};
+use crate::guests::{GSM8K, root, succeeds};
+use crate::score::run;
 
 fn rows(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -18,18 +16,7 @@ fn rows(path: &Path) -> Vec<Value> {
 /// Sends requests through `rewarden score` and returns the answers.
 pub(crate) fn score(requests: impl IntoIterator<Item = Value>) -> Vec<Value> {
     let lines: String = requests.into_iter().map(|request| format!("{request}\n")).collect();
-    let mut child = rewarden()
-        .arg("score")
-        .arg(&*GSM8K)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary runs");
-    let mut stdin = child.stdin.take().expect("piped");
-    let writer = thread::spawn(move || stdin.write_all(lines.as_bytes()));
-    let printed = succeeds(child.wait_with_output().expect("ends"));
-    writer.join().expect("no panic").expect("all requests are read");
+    let printed = succeeds(run(&GSM8K, &[], lines.as_bytes()));
     printed.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }
 

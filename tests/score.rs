@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::guests::{FIRST_REWARD, GSM8K, HOSTILE, rewarden, succeeds};
 
-fn run(plugin: &Path, args: &[&str], input: &[u8]) -> Output {
+/// `rewarden score PLUGIN ARGS` with `input` on its standard input.
+pub(crate) fn run(plugin: &Path, args: &[&str], input: &[u8]) -> Output {
     let mut child = rewarden()
         .arg("score")
         .arg(plugin)

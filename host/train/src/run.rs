@@ -27,6 +27,14 @@ pub struct Summary {
     pub plugins: BTreeMap<String, rewarden_runtime::Digest>,
 }
 
+impl Summary {
+    /// The summary of a run that has done nothing yet.
+    fn of(config: &RunConfig, rubric: Option<&Rubric>) -> Self {
+        let plugins = rubric.map(Rubric::digests).unwrap_or_default();
+        Self { seed: config.seed, plugins, ..Self::default() }
+    }
+}
+
 /// What to do with a run directory that is already there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
@@ -47,8 +55,7 @@ pub fn run(config: &RunConfig, rubric: Option<&Rubric>, existing: Existing, obse
         }
         Existing::Resume => check_same(config)?,
     }
-    let mut summary = Summary { seed: config.seed, ..Summary::default() };
-    summary.plugins = rubric.map(Rubric::digests).unwrap_or_default();
+    let mut summary = Summary::of(config, rubric);
     for &stage in &config.stages {
         run_stage(config, &dataset, rubric, stage, &mut summary, observe)?;
     }
@@ -80,8 +87,7 @@ pub fn stage(
         }
         Existing::Resume => check_same(config)?,
     }
-    let mut summary = Summary { seed: config.seed, ..Summary::default() };
-    summary.plugins = rubric.map(Rubric::digests).unwrap_or_default();
+    let mut summary = Summary::of(config, rubric);
     run_stage(config, &dataset, rubric, stage, &mut summary, observe)?;
     Ok(summary)
 }
