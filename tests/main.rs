@@ -10,6 +10,8 @@ mod gsm8k;
 mod guests;
 /// One sin per test: no sibling's score changes, the process lives.
 mod hostile;
+/// What instances share under each isolation, and that nothing of it can be told from the scores.
+mod isolation;
 /// `rewarden plugin build` and `rewarden plugin inspect`.
 mod plugin;
 /// `rewarden rl`, and that nothing but the plugin teaches.
@@ -18,6 +20,8 @@ mod rl;
 mod run;
 /// `rewarden score`: the line protocol.
 mod score;
+/// What guests may ask of the host: models, tools, and WASI with nothing behind it.
+mod services;
 /// `rewarden sft`.
 mod sft;
 /// What the tests of the training verbs share.

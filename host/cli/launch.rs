@@ -37,11 +37,11 @@ fn rubric(config: &RunConfig) -> Result<Rubric> {
     let load = |reward: &rewarden_train::RewardConfig| -> Result<WeightedReward> {
         let spec = PluginSpec {
             name: reward.name.clone(),
-            path: plugin::build::ensure_built(&reward.plugin)?,
             settings: serde_json::to_value(&reward.settings)?,
             seed: config.guest_seed(),
             limits: reward.limits.clone(),
             grants: reward.grants.clone(),
+            ..PluginSpec::path(plugin::build::ensure_built(&reward.plugin)?)
         };
         Ok(WeightedReward { name: reward.name.clone(), weight: reward.weight, reward: loaded(&runtime, &spec)? })
     };

@@ -69,8 +69,9 @@ pub enum Error {
     },
     /// The plugin imports WASI, which no plugin gets.
     #[error(
-        "{} imports {import}, and plugins get no WASI: build it for the target wasm32-unknown-unknown \
-         (`rewarden plugin build` does) and avoid files, clocks, environment and HashMap's random seed", path.display()
+        "{} imports {import}, and plugins get no WASI: build it for the target wasm32-unknown-unknown (`rewarden plugin \
+         build` does) and avoid files, clocks, environment and HashMap's random seed; or give it an empty, deterministic \
+         one with `wasi = \"virtual\"` in its configuration", path.display()
     )]
     Wasi {
         /// The file.
@@ -79,22 +80,23 @@ pub enum Error {
         import: String,
     },
     /// The plugin imports something this host does not have.
-    #[error("{} imports {import}, which this host does not offer; it offers rewarden:plugin/host-log@0.1.0", path.display())]
+    #[error(
+        "{} imports {import}, which this host does not offer; it offers host-log, host-model and host-tools of \
+         rewarden:plugin@0.1.0", path.display()
+    )]
     UnknownImport {
         /// The file.
         path: PathBuf,
         /// The import.
         import: String,
     },
-    /// The plugin imports a host interface that it was not granted.
-    #[error(
-        "the plugin {plugin} imports {import}, which is not granted: add `grants = [\"{import}\"]` to its configuration, or use a build that does not import it"
-    )]
-    NotGranted {
+    /// The limits cannot be armed.
+    #[error("the limits of the plugin {plugin} cannot be used: {reason}")]
+    Limits {
         /// The plugin's name.
         plugin: String,
-        /// The interface.
-        import: String,
+        /// The key and what it may be.
+        reason: String,
     },
     /// The settings are not a JSON object.
     #[error("the settings of the plugin {plugin} must be a table (a JSON object), and are {found}")]
