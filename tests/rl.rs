@@ -113,6 +113,34 @@ fn faults_are_data_until_the_config_says_otherwise() {
     }
 }
 
+/// Two rewards of a config: weights follow their course while raw answers are logged, one is not asked about samples of
+/// another source, and what people read stays the plain sum while the update learns from normalised rewards.
+#[test]
+fn a_rubric_of_the_config_reaches_logs_and_rollouts() {
+    let run = folder();
+    let mut command = small("rl", run.path());
+    let rewards = "reward=[{name='gsm8k', plugin='rewards/gsm8k', weight=[[0, 1.0], [4, 0.0]], on_fault={fixed=0.5}}, \
+                   {name='exact', plugin='guest-examples/first-reward', priority=2}, \
+                   {name='elsewhere', plugin='guest-examples/first-reward', data_source=['nowhere']}]";
+    command.args(["--set", rewards, "--set", "rubric.combine=normalize_then_sum", "--set", "stages=['rl']"]);
+    command.args(["--set", "rl.max_steps=5", "--set", "rl.save_every=0"]);
+    finish(command);
+    let metrics = rows(&run.path().join("rl/metrics.jsonl"));
+    let weights: Vec<f64> = metrics.iter().filter_map(|row| row["rewards/gsm8k/weight"].as_f64()).collect();
+    assert_eq!(weights, [1.0, 0.75, 0.5, 0.25, 0.0]);
+    for row in &metrics {
+        assert!(row["rewards/gsm8k/mean"].is_number() && row["rewards/exact/weight"] == 1.0, "{row:?}");
+        assert!(row["plugin/elsewhere/calls"] == 0.0 && !row.contains_key("rewards/elsewhere/mean"), "{row:?}");
+    }
+    for row in rows(&run.path().join("rl/rollouts.jsonl")) {
+        let value = |name: &str| row["scores"][name]["score"]["value"].as_f64().expect("a score");
+        let weight = weights[row["step"].as_u64().expect("a step") as usize];
+        let total = row["total"].as_f64().expect("a total");
+        assert!((total - weight * value("gsm8k") - value("exact")).abs() < 1e-12, "{row:?}");
+        assert!(row["reward"].is_number() && row["scores"].get("elsewhere").is_none(), "{row:?}");
+    }
+}
+
 /// Fault counts outlive the process: a run that is resumed quarantines and stops where the uninterrupted one does. All
 /// rows are of the kind the plugin cannot judge: 8 groups of 4 make 32 faults a step.
 #[test]

@@ -74,6 +74,16 @@ fn rewards(graded: &[Graded]) -> Vec<Option<f64>> {
 }
 
 #[test]
+fn grading_may_happen_on_another_thread() {
+    let mut rubric = rubric(vec![grader("plain", plain())], RubricRules::default());
+    let graded = std::thread::scope(|scope| {
+        let grading = rubric.grade(samples("a yes, a no"), 0);
+        scope.spawn(move || wait(grading)).join()
+    });
+    assert_eq!(rewards(&graded.expect("no panic").expect("graded")), [Some(1.0), Some(0.0)]);
+}
+
+#[test]
 fn samples_go_to_the_graders_of_their_data_source() {
     let routed = Grader { data_source: vec!["b".into(), "c".into()], ..grader("routed", moody()) };
     let mut rubric = rubric(vec![grader("plain", plain()), routed], RubricRules::default());
