@@ -1,20 +1,27 @@
 //! From what was typed to a run that can start: the config resolved, its plugins built and loaded, someone watching.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use rewarden_runtime::{PluginSpec, Runtime};
-use rewarden_train::{Error, Existing, Observer, Rubric, RunConfig, Stage, Summary, WeightedReward};
+use rewarden_runtime::{Reward, Runtime};
+use rewarden_train::{
+    Error, Existing, Observer, Pinned, PluginStore, RewardConfig, Rewards, Rubric, RunConfig, Stage, Summary,
+    WeightedReward, pinned,
+};
 
 use crate::args::TrainArgs;
+use crate::watch::Watch;
 use crate::{plugin, progress, runtime};
 
 /// Resolves the config; prints it and stops when only that was asked, else hands it to `go` with its rewards.
 pub(crate) fn launch(
     args: &TrainArgs,
+    watch: bool,
     stages: impl Fn(&RunConfig) -> Vec<Stage>,
-    go: impl FnOnce(&RunConfig, Option<&Rubric>, Existing, Observer) -> rewarden_train::Result<Summary>,
+    go: impl FnOnce(&RunConfig, Option<&mut Rewards>, Existing, Observer) -> rewarden_train::Result<Summary>,
 ) -> Result<ExitCode> {
     let text = fs::read_to_string(&args.config).with_context(|| format!("cannot read {}", args.config.display()))?;
     let config = RunConfig::parse(&args.config, &text, &args.set)?;
@@ -23,34 +30,52 @@ pub(crate) fn launch(
         return Ok(ExitCode::SUCCESS);
     }
     let stages = stages(&config);
-    let rubric = if stages.iter().any(|&stage| stage != Stage::Sft) { Some(rubric(&config)?) } else { None };
+    // Looked at before anything is built, so that no change falls between the two.
+    let watch = watch.then(|| Watch::look(&config));
+    // A resumed run goes on with the components it had, whatever lies at the config's paths by now.
+    let pinned = if args.resume { pinned(&config, &stages)? } else { Pinned::default() };
+    let judged = stages.iter().any(|&stage| stage != Stage::Sft);
+    let mut rewards = if judged { Some(rewards(&config, &pinned)?) } else { None };
+    let _watching = watch.zip(rewards.as_ref()).map(|(watch, rewards)| watch.start(rewards.runtime.clone()));
     let existing = if args.resume { Existing::Resume } else { Existing::SetAside };
     let mut progress = progress::Progress::new();
-    let summary = go(&config, rubric.as_ref(), existing, &mut |event| progress.show(event))?;
+    let summary = go(&config, rewards.as_mut(), existing, &mut |event| progress.show(event))?;
     progress::summarise(&config, &stages, &summary)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Every reward of the config: built if it is a folder, loaded, and asked for the right world.
-fn rubric(config: &RunConfig) -> Result<Rubric> {
+/// Every reward of the config, loaded and asked for the right world: the pinned component, or else what the config
+/// names, built if it is a folder.
+fn rewards(config: &RunConfig, pinned: &Pinned) -> Result<Rewards> {
     let runtime = runtime::start(0)?;
-    let load = |reward: &rewarden_train::RewardConfig| -> Result<WeightedReward> {
-        let spec = PluginSpec {
-            name: reward.name.clone(),
-            path: plugin::build::ensure_built(&reward.plugin)?,
-            settings: serde_json::to_value(&reward.settings)?,
-            seed: config.guest_seed(),
-            limits: reward.limits.clone(),
-            grants: reward.grants.clone(),
+    let store = PluginStore::of(&config.log_path);
+    let mut components = BTreeMap::new();
+    let mut load = |reward: &RewardConfig| -> Result<WeightedReward> {
+        let component = match pinned.rewards.get(&reward.name) {
+            Some(&digest) => store.component(digest)?,
+            None => plugin::build::ensure_built(&reward.plugin)?,
         };
-        Ok(WeightedReward { name: reward.name.clone(), weight: reward.weight, reward: loaded(&runtime, &spec)? })
+        components.insert(reward.name.clone(), component.clone());
+        let judge = loaded(&runtime, config, reward, component)?;
+        Ok(WeightedReward { name: reward.name.clone(), weight: reward.weight, reward: judge })
     };
     let named =
         |reward| load(reward).with_context(|| format!("reward `{}` of the config cannot be loaded", reward.name));
-    let rewards = config.reward.iter().map(named).collect::<Result<_>>()?;
-    Rubric::new(rewards, config.on_fault).map_err(Error::into)
+    let judges = config.reward.iter().map(named).collect::<Result<_>>()?;
+    let mut rubric = Rubric::new(judges, config.on_fault).map_err(Error::from)?;
+    for (name, &digest) in &pinned.shadows {
+        let shadow = loaded(&runtime, config, config.reward_named(name)?, store.component(digest)?)?;
+        rubric.set_shadow(name, Some(shadow))?;
+    }
+    Ok(Rewards { rubric, runtime, components })
 }
 
-fn loaded(runtime: &Runtime, spec: &PluginSpec) -> Result<rewarden_runtime::Reward> {
-    Ok(runtime::block_on(runtime.load(spec))??.reward()?)
+/// A component as one of a run's rewards: its settings, limits, grants and seed.
+pub(crate) fn loaded(
+    runtime: &Runtime,
+    config: &RunConfig,
+    reward: &RewardConfig,
+    component: PathBuf,
+) -> Result<Reward> {
+    Ok(runtime::block_on(runtime.load(&config.plugin_spec(reward, component)?))??.reward()?)
 }

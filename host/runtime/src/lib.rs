@@ -77,7 +77,7 @@ mod runtime;
 
 pub use digest::{Digest, ParseDigestError};
 pub use error::Error;
-pub use fault::Fault;
+pub use fault::{Fault, printable};
 pub use generated::exports::rewarden::plugin::plugin::Manifest;
 pub use generated::exports::rewarden::plugin::reward::{Sample, Score, StopReason};
 pub use generated::rewarden::plugin::types::{Message, Metric, Role, ToolCall};

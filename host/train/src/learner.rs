@@ -3,17 +3,17 @@
 //! going back to the last checkpoint and dropping the rows after it.
 
 use candle_core::Tensor;
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::batch::{Datum, MicroBatch};
 use crate::clock::Stopwatch;
 use crate::config::{AdamConfig, Stage};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gradient::gradients;
 use crate::model::Policy;
 use crate::observe::{Event, Observer};
 use crate::optim::Optimizer;
+use crate::plugin_store::Pinned;
 use crate::renderer::Renderer;
 use crate::run_dir::{Checkpoint, METRICS, Metrics, OPTIMIZER, StageDir};
 
@@ -35,7 +35,8 @@ pub(crate) struct Plan {
     pub(crate) steps: usize,
     pub(crate) save_every: usize,
     pub(crate) adam: AdamConfig,
-    pub(crate) plugins: BTreeMap<String, rewarden_runtime::Digest>,
+    /// The components in use; they change when one is swapped.
+    pub(crate) plugins: Pinned,
 }
 
 /// What an update reports.
@@ -56,6 +57,9 @@ impl Learner {
     ) -> Result<Self> {
         let dir = StageDir::open(run, plan.stage)?;
         let checkpoint = dir.latest()?;
+        if let Some(checkpoint) = &checkpoint {
+            check_plugins(&dir, checkpoint, &plan.plugins)?;
+        }
         let step = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.batch);
         dir.rewind(step)?;
         let (policy, renderer) = match &checkpoint {
@@ -73,6 +77,11 @@ impl Learner {
     /// The steps still to do.
     pub(crate) fn remaining(&self) -> std::ops::Range<usize> {
         self.step..self.plan.steps
+    }
+
+    /// Says which components are in use from the next step on.
+    pub(crate) fn use_plugins(&mut self, plugins: Pinned) {
+        self.plan.plugins = plugins;
     }
 
     /// Updates the policy on `data` with the mean of `loss` over its trained tokens. `None` when there is nothing to
@@ -127,8 +136,21 @@ impl Learner {
             batch: self.step,
             is_final: self.step == self.plan.steps,
             seconds: self.seconds(),
-            plugins: self.plan.plugins.clone(),
+            plugins: self.plan.plugins.rewards.clone(),
+            shadows: self.plan.plugins.shadows.clone(),
         };
         self.dir.save(&checkpoint, &self.policy, self.renderer.tokenizer(), &self.optimizer)
+    }
+}
+
+/// A checkpoint is resumed with the components it was made with, or not at all.
+fn check_plugins(dir: &StageDir, checkpoint: &Checkpoint, plugins: &Pinned) -> Result<()> {
+    let used = Pinned { rewards: checkpoint.plugins.clone(), shadows: checkpoint.shadows.clone() };
+    match used == *plugins {
+        true => Ok(()),
+        false => Err(Error::run_dir(
+            dir.folder(checkpoint),
+            format!("this checkpoint was made with the components {used}, and the run was given {plugins}"),
+        )),
     }
 }

@@ -18,15 +18,19 @@ use crate::error::Result;
 use crate::learner::{Learner, Plan, Update};
 use crate::observe::{Event, Observer};
 use crate::optim::learning_rate;
+use crate::plugin_store::Pinned;
 use crate::report;
 use crate::rollout::{self, Rollout, roll_out};
 use crate::rubric::{Graded, Rubric};
+use crate::run::Rewards;
 use crate::run_dir::{Metrics, ROLLOUTS};
 use crate::seed::Purpose;
 use crate::start;
+use crate::swap::{self, Swaps};
 
 /// Runs the stage, or what is left of it. Returns its seconds.
-pub(crate) fn rl(config: &RunConfig, dataset: &Dataset, rubric: &Rubric, observe: Observer) -> Result<f64> {
+pub(crate) fn rl(config: &RunConfig, dataset: &Dataset, rewards: &mut Rewards, observe: Observer) -> Result<f64> {
+    let Rewards { rubric, runtime, .. } = rewards;
     let options = &config.rl;
     let steps = options.max_steps;
     let plan = Plan {
@@ -34,14 +38,17 @@ pub(crate) fn rl(config: &RunConfig, dataset: &Dataset, rubric: &Rubric, observe
         steps,
         save_every: options.save_every,
         adam: options.adam.clone(),
-        plugins: rubric.digests(),
+        plugins: in_use(rubric),
     };
     let read = |folder: &Path| start::read(config, folder);
     let mut learner = Learner::begin(&config.log_path, plan, read, || start::reinforced(config, dataset))?;
     let tasks = dataset.train.iter().map(|example| &example.task);
     rollout::check_lengths(&learner.policy, &learner.renderer, tasks, options.max_tokens)?;
     observe(Event::StageStarted { stage: Stage::Rl, first_step: learner.remaining().start, steps });
+    let mut swaps = Swaps::begin(config, runtime, &learner.dir, learner.remaining().start)?;
     for step in learner.remaining() {
+        swaps.at_boundary(step, rubric, &learner.dir, observe)?;
+        learner.use_plugins(in_use(rubric));
         let mut clock = Stopwatch::new();
         let mut metrics = Metrics::new();
         let rollouts = attempt(config, dataset, &learner, step, observe)?;
@@ -70,8 +77,13 @@ pub(crate) fn rl(config: &RunConfig, dataset: &Dataset, rubric: &Rubric, observe
         learner.dir.append_all(ROLLOUTS, &report::rows(rubric, step, &rollouts, &graded, &advantages))?;
         learner.finish_step(metrics, observe)?;
     }
+    swap::refuse_pending(&config.log_path, &learner.dir, steps, "reinforcement learning is over")?;
     observe(Event::StageDone { stage: Stage::Rl, seconds: learner.seconds() });
     Ok(learner.seconds())
+}
+
+fn in_use(rubric: &Rubric) -> Pinned {
+    Pinned { rewards: rubric.digests(), shadows: rubric.shadows() }
 }
 
 /// This step's rollouts: `groups_per_batch` tasks, `group_size` attempts at each.

@@ -1,9 +1,11 @@
-//! The run directory is an API: `config.toml`, and per stage `metrics.jsonl`, `rollouts.jsonl`, `checkpoints.jsonl` and
-//! `checkpoints/NNNNNN/`. Nothing finished is ever overwritten: an earlier run is set aside under a new name, a
+//! The run directory is an API: `config.toml`, and per stage `metrics.jsonl`, `rollouts.jsonl`, `checkpoints.jsonl`,
+//! `swaps.jsonl` and `checkpoints/NNNNNN/`. Nothing finished is ever overwritten: an earlier run is set aside under a new name, a
 //! checkpoint appears whole or not at all, and a resumed stage drops only the rows it is about to write again.
 
+use rewarden_runtime::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use crate::config::Stage;
 use crate::error::{Error, Result};
 use crate::model::Policy;
 use crate::optim::Optimizer;
+use crate::swap::SWAPS;
 use crate::tokenizer::Tokenizer;
 
 /// Named numbers and texts of one step.
@@ -47,7 +50,10 @@ pub(crate) struct Checkpoint {
     pub seconds: f64,
     /// Digest of each plugin that was in use.
     #[serde(default)]
-    pub plugins: std::collections::BTreeMap<String, rewarden_runtime::Digest>,
+    pub plugins: BTreeMap<String, Digest>,
+    /// Digest of each component that scored beside a reward.
+    #[serde(default)]
+    pub shadows: BTreeMap<String, Digest>,
 }
 
 impl StageDir {
@@ -87,7 +93,9 @@ impl StageDir {
         let before = |row: &Metrics| row.get("step").and_then(Value::as_u64).is_some_and(|at| at < step as u64);
         keep_while(&self.file(METRICS), before)?;
         keep_while(&self.file(ROLLOUTS), before)?;
-        keep_while(&self.file(CHECKPOINTS), |_| true)
+        keep_while(&self.file(CHECKPOINTS), |_| true)?;
+        // What was swapped at later steps stays: it is swapped again there.
+        keep_while(&self.file(SWAPS), |_| true)
     }
 
     /// The newest checkpoint whose folder is there.

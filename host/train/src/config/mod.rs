@@ -3,11 +3,12 @@
 
 mod parse;
 
-use rewarden_runtime::{Grants, Limits};
+use rewarden_runtime::{Grants, Limits, PluginSpec};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 use crate::data::Arithmetic;
+use crate::error::{Error, Result};
 use crate::loss::LossFn;
 use crate::renderer::{RendererName, TrainOnWhat};
 use crate::sampler::Sampling;
@@ -333,6 +334,28 @@ impl RunConfig {
     /// The seed that this run gives to its plugins.
     pub fn guest_seed(&self) -> u32 {
         seed::derive(self.seed, Purpose::Guests, &[]) as u32
+    }
+
+    /// How a component is loaded as one of this run's rewards.
+    pub fn plugin_spec(&self, reward: &RewardConfig, component: PathBuf) -> Result<PluginSpec> {
+        let settings = serde_json::to_value(&reward.settings)
+            .map_err(|e| Error::config(format!("reward.{}.settings", reward.name), e.to_string()))?;
+        Ok(PluginSpec {
+            name: reward.name.clone(),
+            settings,
+            seed: self.guest_seed(),
+            limits: reward.limits.clone(),
+            grants: reward.grants.clone(),
+            ..PluginSpec::path(component)
+        })
+    }
+
+    /// The reward of this name; the error lists those there are.
+    pub fn reward_named(&self, name: &str) -> Result<&RewardConfig> {
+        self.reward.iter().find(|reward| reward.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.reward.iter().map(|reward| reward.name.as_str()).collect();
+            Error::config("reward", format!("there is no reward `{name}`; the config has {}", names.join(", ")))
+        })
     }
 }
 
