@@ -78,7 +78,7 @@ fn faults_are_data_until_the_config_says_otherwise() {
     let verb = |verb: &str, policy: &str| {
         let mut command = rewarden();
         command.args([verb, "configs/gsm8k-smoke.toml", "--set", "data.test_size=0", "--set"]);
-        command.arg(format!("data.path={}", data.display())).arg("--set").arg(format!("on_fault={policy}"));
+        command.arg(format!("data.path={}", data.display())).arg("--set").arg(format!("rubric.on_fault={policy}"));
         command.arg("--set").arg(format!("log_path={}", folder.path().join("run").display()));
         command.args(["--set", "rl.max_steps=1", "--set", "rl.groups_per_batch=8"]);
         command

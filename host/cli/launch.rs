@@ -6,10 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use rewarden_runtime::{Reward, Runtime};
+use rewarden_runtime::{Error, Grader, Reward, Rubric, Runtime};
 use rewarden_train::{
-    Error, Existing, Observer, Pinned, PluginStore, RewardConfig, Rewards, Rubric, RunConfig, Stage, Summary,
-    WeightedReward, pinned,
+    Existing, Observer, Pinned, PluginStore, RewardConfig, Rewards, RunConfig, Stage, Summary, pinned,
 };
 
 use crate::args::TrainArgs;
@@ -50,19 +49,25 @@ fn rewards(config: &RunConfig, pinned: &Pinned) -> Result<Rewards> {
     let runtime = runtime::start(0)?;
     let store = PluginStore::of(&config.log_path);
     let mut components = BTreeMap::new();
-    let mut load = |reward: &RewardConfig| -> Result<WeightedReward> {
+    let mut load = |reward: &RewardConfig| -> Result<Grader> {
         let component = match pinned.rewards.get(&reward.name) {
             Some(&digest) => store.component(digest)?,
             None => plugin::build::ensure_built(&reward.plugin)?,
         };
         components.insert(reward.name.clone(), component.clone());
-        let judge = loaded(&runtime, config, reward, component)?;
-        Ok(WeightedReward { name: reward.name.clone(), weight: reward.weight, reward: judge })
+        Ok(Grader {
+            name: reward.name.clone(),
+            weight: reward.weight.clone(),
+            priority: reward.priority,
+            data_source: reward.data_source.clone(),
+            on_fault: reward.on_fault,
+            reward: loaded(&runtime, config, reward, component)?,
+        })
     };
     let named =
         |reward| load(reward).with_context(|| format!("reward `{}` of the config cannot be loaded", reward.name));
-    let judges = config.reward.iter().map(named).collect::<Result<_>>()?;
-    let mut rubric = Rubric::new(judges, config.on_fault).map_err(Error::from)?;
+    let graders = config.reward.iter().map(named).collect::<Result<_>>()?;
+    let mut rubric = Rubric::new(graders, config.rubric).map_err(Error::from)?;
     for (name, &digest) in &pinned.shadows {
         let shadow = loaded(&runtime, config, config.reward_named(name)?, store.component(digest)?)?;
         rubric.set_shadow(name, Some(shadow))?;

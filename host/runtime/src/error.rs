@@ -1,5 +1,6 @@
-//! `Error`: the host cannot go on with this plugin. Each names the file, says what is wrong and what to do about it.
+//! `Error`: the host cannot go on with this plugin or rubric. Each names the file, says what is wrong and what to do about it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
@@ -7,7 +8,8 @@ use crate::Fault;
 
 /// Why a runtime could not start or a plugin could not be loaded.
 ///
-/// Owned and `Send + Sync`; never produced while samples are scored (that is a [`Fault`]). The text of each is for the
+/// Owned and `Send + Sync`; never produced while samples are scored (that is a [`Fault`]), unless a rubric was told to
+/// stop at faults. The text of each is for the
 /// person who configured the plugin.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -127,4 +129,41 @@ pub enum Error {
         /// What it said.
         reason: String,
     },
+    /// A rubric whose graders or rules cannot work together.
+    #[error("config key `{key}`: {reason}")]
+    Rubric {
+        /// The key in a config, such as `reward.gsm8k.weight`.
+        key: String,
+        /// What is wrong and what would be right.
+        reason: String,
+    },
+    /// A grader that was told to stop the run at a fault had one.
+    #[error("reward `{name}` failed on sample {sample}: {fault}; `on_fault = \"skip_sample\"` would go on without it")]
+    Faulted {
+        /// The grader's name.
+        name: String,
+        /// The sample's id.
+        sample: String,
+        /// What happened.
+        fault: Fault,
+    },
+    /// The graders of a rubric faulted more often than its rules allow.
+    #[error(
+        "the rewards faulted more often than `rubric.fault_budget` = {budget} allows: {}; the rollouts of the steps before \
+         show which samples, `rewarden score` tries the plugin on one of them",
+        counted(faults)
+    )]
+    FaultBudget {
+        /// How many were allowed.
+        budget: u64,
+        /// How many there were, by grader.
+        faults: BTreeMap<String, u64>,
+    },
+}
+
+/// Who faulted how often, those who did.
+fn counted(faults: &BTreeMap<String, u64>) -> String {
+    let times = |count: u64| if count == 1 { "once".to_owned() } else { format!("{count} times") };
+    let faulty = faults.iter().filter(|(_, count)| **count > 0);
+    faulty.map(|(name, count)| format!("`{name}` {}", times(*count))).collect::<Vec<_>>().join(", ")
 }

@@ -45,6 +45,7 @@
 //!   cache, less than one to configure anew. Keeps its runtime alive.
 //! * [`Reward`]: a plugin seen as a judge. Free.
 //! * an instance: lives for one sample, tens of microseconds. There is no type for it, because nobody may keep one.
+//! * [`Rubric`]: named [`Grader`]s under [`RubricRules`], and the counts of their faults. Arithmetic beside the calls.
 //! * [`Score`] and [`Fault`]: plain data; keep them as long as you like.
 //!
 //! # What a plugin can do to you
@@ -73,6 +74,7 @@ mod limits;
 mod output;
 mod plugin;
 mod reward;
+mod rubric;
 mod runtime;
 
 pub use digest::{Digest, ParseDigestError};
@@ -86,4 +88,5 @@ pub use inspect::World;
 pub use limits::Limits;
 pub use plugin::{Plugin, PluginSpec};
 pub use reward::{Judgement, Receipt, Reward};
+pub use rubric::{Combine, Graded, Grader, OnFault, Rubric, RubricRules, RubricState, Weight};
 pub use runtime::{Runtime, RuntimeConfig};

@@ -3,17 +3,17 @@
 //! going back to the last checkpoint and dropping the rows after it.
 
 use candle_core::Tensor;
+use rewarden_runtime::{Rubric, RubricState};
 use std::path::Path;
 
 use crate::batch::{Datum, MicroBatch};
 use crate::clock::Stopwatch;
 use crate::config::{AdamConfig, Stage};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gradient::gradients;
 use crate::model::Policy;
 use crate::observe::{Event, Observer};
 use crate::optim::Optimizer;
-use crate::plugin_store::Pinned;
 use crate::renderer::Renderer;
 use crate::run_dir::{Checkpoint, METRICS, Metrics, OPTIMIZER, StageDir};
 
@@ -22,6 +22,8 @@ pub(crate) struct Learner {
     pub(crate) policy: Policy,
     pub(crate) renderer: Renderer,
     pub(crate) dir: StageDir,
+    /// What the graders' counts were at the checkpoint this goes on from.
+    pub(crate) rubric: RubricState,
     optimizer: Optimizer,
     plan: Plan,
     step: usize,
@@ -35,8 +37,6 @@ pub(crate) struct Plan {
     pub(crate) steps: usize,
     pub(crate) save_every: usize,
     pub(crate) adam: AdamConfig,
-    /// The components in use; they change when one is swapped.
-    pub(crate) plugins: Pinned,
 }
 
 /// What an update reports.
@@ -57,9 +57,6 @@ impl Learner {
     ) -> Result<Self> {
         let dir = StageDir::open(run, plan.stage)?;
         let checkpoint = dir.latest()?;
-        if let Some(checkpoint) = &checkpoint {
-            check_plugins(&dir, checkpoint, &plan.plugins)?;
-        }
         let step = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.batch);
         dir.rewind(step)?;
         let (policy, renderer) = match &checkpoint {
@@ -70,18 +67,14 @@ impl Learner {
             Some(checkpoint) => Optimizer::read(&policy, &plan.adam, &dir.folder(checkpoint).join(OPTIMIZER))?,
             None => Optimizer::new(&policy, &plan.adam),
         };
-        let earlier_seconds = checkpoint.map_or(0.0, |checkpoint| checkpoint.seconds);
-        Ok(Self { policy, renderer, dir, optimizer, plan, step, clock: Stopwatch::new(), earlier_seconds })
+        let earlier_seconds = checkpoint.as_ref().map_or(0.0, |checkpoint| checkpoint.seconds);
+        let rubric = checkpoint.and_then(|checkpoint| checkpoint.rubric).unwrap_or_default();
+        Ok(Self { policy, renderer, dir, rubric, optimizer, plan, step, clock: Stopwatch::new(), earlier_seconds })
     }
 
     /// The steps still to do.
     pub(crate) fn remaining(&self) -> std::ops::Range<usize> {
         self.step..self.plan.steps
-    }
-
-    /// Says which components are in use from the next step on.
-    pub(crate) fn use_plugins(&mut self, plugins: Pinned) {
-        self.plan.plugins = plugins;
     }
 
     /// Updates the policy on `data` with the mean of `loss` over its trained tokens. `None` when there is nothing to
@@ -101,15 +94,20 @@ impl Learner {
         Ok(Some(Update { loss: found.loss, grad_norm, log_probs: found.log_probs }))
     }
 
-    /// Logs the step that is now finished, and saves it when due.
-    pub(crate) fn finish_step(&mut self, mut metrics: Metrics, observe: Observer) -> Result<()> {
+    /// Logs the step that is now finished, and saves it when due, with what the rubric has to remember.
+    pub(crate) fn finish_step(
+        &mut self,
+        mut metrics: Metrics,
+        rubric: Option<&Rubric>,
+        observe: Observer,
+    ) -> Result<()> {
         metrics.insert("step".into(), self.step.into());
         metrics.insert("progress/batch".into(), self.step.into());
         self.step += 1;
         metrics.insert("progress/done_frac".into(), (self.step as f64 / self.plan.steps as f64).into());
         self.dir.append(METRICS, &metrics)?;
         if self.is_due() {
-            self.save()?;
+            self.save(rubric)?;
         }
         let Plan { stage, steps, .. } = self.plan;
         observe(Event::Step { stage, done: self.step, steps, metrics: &metrics });
@@ -126,7 +124,7 @@ impl Learner {
         regular || self.step == self.plan.steps
     }
 
-    fn save(&self) -> Result<()> {
+    fn save(&self, rubric: Option<&Rubric>) -> Result<()> {
         let name = format!("{:06}", self.step);
         let folder = Path::new("checkpoints").join(&name);
         let checkpoint = Checkpoint {
@@ -136,21 +134,10 @@ impl Learner {
             batch: self.step,
             is_final: self.step == self.plan.steps,
             seconds: self.seconds(),
-            plugins: self.plan.plugins.rewards.clone(),
-            shadows: self.plan.plugins.shadows.clone(),
+            plugins: rubric.map(Rubric::digests).unwrap_or_default(),
+            shadows: rubric.map(Rubric::shadows).unwrap_or_default(),
+            rubric: rubric.map(Rubric::state),
         };
         self.dir.save(&checkpoint, &self.policy, self.renderer.tokenizer(), &self.optimizer)
-    }
-}
-
-/// A checkpoint is resumed with the components it was made with, or not at all.
-fn check_plugins(dir: &StageDir, checkpoint: &Checkpoint, plugins: &Pinned) -> Result<()> {
-    let used = Pinned { rewards: checkpoint.plugins.clone(), shadows: checkpoint.shadows.clone() };
-    match used == *plugins {
-        true => Ok(()),
-        false => Err(Error::run_dir(
-            dir.folder(checkpoint),
-            format!("this checkpoint was made with the components {used}, and the run was given {plugins}"),
-        )),
     }
 }

@@ -2,7 +2,7 @@
 //! reward was from the start. A config names a path, and what lies there changes; a run that is resumed, rolled back or
 //! scored again takes the bytes from here, and only when they still have the digest that is their name.
 
-use rewarden_runtime::Digest;
+use rewarden_runtime::{Digest, Rubric};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -142,6 +142,18 @@ fn at_checkpoint(run: &Path) -> Result<Option<Pinned>> {
     }
     let checkpoint = StageDir::open(run, Stage::Rl)?.latest()?;
     Ok(checkpoint.map(|checkpoint| Pinned { rewards: checkpoint.plugins, shadows: checkpoint.shadows }))
+}
+
+/// Refuses to go on from a checkpoint with other components than those it was made with.
+pub(crate) fn check_resumed(run: &Path, rubric: &Rubric) -> Result<()> {
+    let given = Pinned { rewards: rubric.digests(), shadows: rubric.shadows() };
+    match at_checkpoint(run)? {
+        Some(used) if used != given => {
+            let message = format!("its last checkpoint was made with the components {used}, not with {given}");
+            Err(Error::run_dir(run.join(Stage::Rl.name()), message))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A file of the run directory, whole, unless somebody made it larger than it can be.

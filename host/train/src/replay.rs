@@ -13,6 +13,8 @@ pub struct StoredRollout {
     pub reward: Option<f64>,
     /// What each reward said, by its name.
     pub scores: BTreeMap<String, StoredScore>,
+    /// What each shadow said, by the name of its reward.
+    pub shadows: BTreeMap<String, StoredScore>,
 }
 
 /// What one reward said of one rollout.
@@ -48,6 +50,8 @@ struct Row {
     completion_tokens: u32,
     reward: Option<f64>,
     scores: BTreeMap<String, Opinion>,
+    #[serde(default)]
+    shadows: BTreeMap<String, Opinion>,
 }
 
 #[derive(Deserialize)]
@@ -85,18 +89,19 @@ impl TryFrom<Row> for StoredRollout {
             completion_tokens: row.completion_tokens,
             step: row.step,
         };
-        let score = |(name, opinion): (String, Opinion)| match opinion {
-            Opinion { plugin, score: Some(score), fault: None } => {
-                Ok((name, StoredScore { plugin, result: Ok(score) }))
-            }
-            Opinion { plugin, score: None, fault: Some(fault) } => {
-                Ok((name, StoredScore { plugin, result: Err(fault) }))
-            }
-            _ => Err(format!("`scores.{name}` needs either `score` or `fault`")),
-        };
-        let scores = row.scores.into_iter().map(score).collect::<Result<_, _>>()?;
-        Ok(Self { sample, reward: row.reward, scores })
+        let stored = |opinions: BTreeMap<String, Opinion>| opinions.into_iter().map(score).collect::<Result<_, _>>();
+        Ok(Self { sample, reward: row.reward, scores: stored(row.scores)?, shadows: stored(row.shadows)? })
     }
+}
+/// One of the two must be there, and not both.
+fn score((name, opinion): (String, Opinion)) -> Result<(String, StoredScore), String> {
+    let Opinion { plugin, score, fault } = opinion;
+    let result = match (score, fault) {
+        (Some(score), None) => Ok(score),
+        (None, Some(fault)) => Err(fault),
+        _ => return Err(format!("the score of `{name}` needs either `score` or `fault`")),
+    };
+    Ok((name, StoredScore { plugin, result }))
 }
 
 impl TryFrom<Said> for Message {

@@ -6,6 +6,7 @@
 //! 4. The loss is averaged over the tokens of the whole batch (DAPO), not first over each sequence.
 //! 5. A trajectory that no grader could judge is left out, never paid 0.
 
+use rewarden_runtime::Graded;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -18,10 +19,9 @@ use crate::error::Result;
 use crate::learner::{Learner, Plan, Update};
 use crate::observe::{Event, Observer};
 use crate::optim::learning_rate;
-use crate::plugin_store::Pinned;
+use crate::plugin_store;
 use crate::report;
 use crate::rollout::{self, Rollout, roll_out};
-use crate::rubric::{Graded, Rubric};
 use crate::run::Rewards;
 use crate::run_dir::{Metrics, ROLLOUTS};
 use crate::seed::Purpose;
@@ -33,22 +33,17 @@ pub(crate) fn rl(config: &RunConfig, dataset: &Dataset, rewards: &mut Rewards, o
     let Rewards { rubric, runtime, .. } = rewards;
     let options = &config.rl;
     let steps = options.max_steps;
-    let plan = Plan {
-        stage: Stage::Rl,
-        steps,
-        save_every: options.save_every,
-        adam: options.adam.clone(),
-        plugins: in_use(rubric),
-    };
+    let plan = Plan { stage: Stage::Rl, steps, save_every: options.save_every, adam: options.adam.clone() };
+    plugin_store::check_resumed(&config.log_path, rubric)?;
     let read = |folder: &Path| start::read(config, folder);
     let mut learner = Learner::begin(&config.log_path, plan, read, || start::reinforced(config, dataset))?;
     let tasks = dataset.train.iter().map(|example| &example.task);
     rollout::check_lengths(&learner.policy, &learner.renderer, tasks, options.max_tokens)?;
+    rubric.restore(&learner.rubric);
     observe(Event::StageStarted { stage: Stage::Rl, first_step: learner.remaining().start, steps });
     let mut swaps = Swaps::begin(config, runtime, &learner.dir, learner.remaining().start)?;
     for step in learner.remaining() {
         swaps.at_boundary(step, rubric, &learner.dir, observe)?;
-        learner.use_plugins(in_use(rubric));
         let mut clock = Stopwatch::new();
         let mut metrics = Metrics::new();
         let rollouts = attempt(config, dataset, &learner, step, observe)?;
@@ -57,7 +52,8 @@ pub(crate) fn rl(config: &RunConfig, dataset: &Dataset, rewards: &mut Rewards, o
         metrics.insert("time/sampling".into(), seconds.into());
         metrics.insert("sampled_tokens_per_second".into(), (tokens as f64 / seconds).into());
 
-        let graded = rubric.grade(rollouts.iter().map(|rollout| rollout.sample.clone()).collect())?;
+        let samples = rollouts.iter().map(|rollout| rollout.sample.clone()).collect();
+        let graded = pollster::block_on(rubric.grade(samples, step as u32))?;
         metrics.insert("time/scoring".into(), clock.lap().into());
 
         let advantages = advantages(&graded, options.group_size);
@@ -73,17 +69,13 @@ pub(crate) fn rl(config: &RunConfig, dataset: &Dataset, rewards: &mut Rewards, o
         if let Some(update) = &update {
             describe_update(update, &data, &mut metrics);
         }
-        report::describe(rubric, &rollouts, &graded, options.group_size, &mut metrics);
+        report::describe(rubric, step as u32, &rollouts, &graded, options.group_size, &mut metrics);
         learner.dir.append_all(ROLLOUTS, &report::rows(rubric, step, &rollouts, &graded, &advantages))?;
-        learner.finish_step(metrics, observe)?;
+        learner.finish_step(metrics, Some(rubric), observe)?;
     }
     swap::refuse_pending(&config.log_path, &learner.dir, steps, "reinforcement learning is over")?;
     observe(Event::StageDone { stage: Stage::Rl, seconds: learner.seconds() });
     Ok(learner.seconds())
-}
-
-fn in_use(rubric: &Rubric) -> Pinned {
-    Pinned { rewards: rubric.digests(), shadows: rubric.shadows() }
 }
 
 /// This step's rollouts: `groups_per_batch` tasks, `group_size` attempts at each.

@@ -1,6 +1,6 @@
 //! A whole run: the stages a config names, in order, each starting from what the one before it made.
 
-use rewarden_runtime::Runtime;
+use rewarden_runtime::{Rubric, Runtime};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,6 @@ use crate::live::Live;
 use crate::observe::{Event, Observer};
 use crate::plugin_store::{self, PluginStore};
 use crate::rl::rl;
-use crate::rubric::Rubric;
 use crate::run_dir::{self, StageDir};
 use crate::sft::sft;
 use crate::start;
@@ -87,7 +86,6 @@ pub fn run(
     for &stage in &config.stages {
         run_stage(config, &dataset, rewards.as_deref_mut(), (stage, existing), &mut summary, observe)?;
     }
-    summary.plugins = rewards.map(|rewards| rewards.rubric.digests()).unwrap_or_default();
     let file = config.log_path.join(SUMMARY);
     let text = serde_json::to_string_pretty(&summary).map_err(|e| Error::run_dir(&file, e.to_string()))?;
     std::fs::write(&file, text + "\n").map_err(Error::io("write", &file))?;
@@ -145,7 +143,7 @@ fn pin(folder: &Path, config: &RunConfig, rewards: &Rewards, existing: Existing)
 fn run_stage(
     config: &RunConfig,
     dataset: &Dataset,
-    rewards: Option<&mut Rewards>,
+    mut rewards: Option<&mut Rewards>,
     (stage, existing): (Stage, Existing),
     summary: &mut Summary,
     observe: Observer,
@@ -167,20 +165,21 @@ fn run_stage(
             sft(config, dataset, observe)?
         }
         (Stage::Rl, None) => {
-            let rewards = rewards.ok_or_else(missing)?;
+            let rewards = rewards.as_deref_mut().ok_or_else(missing)?;
             remember(Some(rewards))?;
             rl(config, dataset, rewards, observe)?
         }
         (Stage::Eval, _) => {
             let _ = run_dir::start_stage(&config.log_path, Stage::Eval)?;
-            let rewards = rewards.ok_or_else(missing)?;
+            let rewards = rewards.as_deref_mut().ok_or_else(missing)?;
             remember(Some(rewards))?;
-            let (results, seconds) = eval(config, dataset, &rewards.rubric, observe)?;
+            let (results, seconds) = eval(config, dataset, &mut rewards.rubric, observe)?;
             summary.eval = results;
             seconds
         }
     };
     summary.seconds.insert(stage.name().to_owned(), seconds);
+    summary.plugins = rewards.map(|rewards| rewards.rubric.digests()).unwrap_or_default();
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //! `swaps.jsonl` and `checkpoints/NNNNNN/`. Nothing finished is ever overwritten: an earlier run is set aside under a new name, a
 //! checkpoint appears whole or not at all, and a resumed stage drops only the rows it is about to write again.
 
-use rewarden_runtime::Digest;
+use rewarden_runtime::{Digest, RubricState};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -54,6 +54,9 @@ pub(crate) struct Checkpoint {
     /// Digest of each component that scored beside a reward.
     #[serde(default)]
     pub shadows: BTreeMap<String, Digest>,
+    /// The fault counts of the graders so far; none in a stage without rewards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rubric: Option<RubricState>,
 }
 
 impl StageDir {

@@ -69,10 +69,11 @@ impl RunConfig {
                 format!("two rewards are called `{}`; metrics need one name each", twice[0]),
             ));
         }
-        match self.reward.iter().find(|reward| !reward.weight.is_finite()) {
-            Some(reward) => Err(Error::config(format!("reward.{}.weight", reward.name), "must be a finite number")),
-            None => Ok(()),
+        for reward in &self.reward {
+            reward.weight.check(&format!("reward.{}.weight", reward.name))?;
+            reward.on_fault.unwrap_or_default().check(&format!("reward.{}.on_fault", reward.name))?;
         }
+        Ok(self.rubric.check()?)
     }
 }
 

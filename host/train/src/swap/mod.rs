@@ -9,7 +9,7 @@
 mod inbox;
 mod ledger;
 
-use rewarden_runtime::{Digest, Reward, Runtime, printable};
+use rewarden_runtime::{Digest, Reward, Rubric, Runtime, printable};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -17,7 +17,6 @@ use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::observe::{Event, Observer};
 use crate::plugin_store::PluginStore;
-use crate::rubric::Rubric;
 use crate::run_dir::StageDir;
 
 use inbox::Inbox;
