@@ -12,6 +12,8 @@ mod guests;
 mod hostile;
 /// `rewarden plugin build` and `rewarden plugin inspect`.
 mod plugin;
+/// `rewarden rescore`: the same bits again, and two plugins compared.
+mod rescore;
 /// `rewarden rl`, and that nothing but the plugin teaches.
 mod rl;
 /// `rewarden run`, and every shipped config.
@@ -20,5 +22,7 @@ mod run;
 mod score;
 /// `rewarden sft`.
 mod sft;
+/// `rewarden swap`: a live run, a resumed run, a watched plugin.
+mod swap;
 /// What the tests of the training verbs share.
 mod training;

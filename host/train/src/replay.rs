@@ -133,3 +133,93 @@ fn stop_reason(name: &str) -> Result<StopReason, String> {
         other => Err(format!("{other:?} is no stop reason")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report;
+    use serde_json::{Value, json};
+
+    fn line() -> Value {
+        json!({
+            "step": 7, "id": "7/a/0", "group": "a", "data_source": "d", "prompt": [{"role": "user", "content": "p"}],
+            "completion": [{"role": "assistant", "content": "c"}], "ground_truth": "g", "extra": "{\"k\":1}",
+            "stop_reason": "max_tokens", "turn_scores": [0.1, -0.0], "completion_tokens": 3, "reward": 0.3,
+            "advantage": null, "scores": {
+                "one": {"plugin": Digest::of(b"1"), "fuel": 5, "score": {
+                    "value": 0.1, "steps": [1e-320], "components": [], "metrics": [{"name": "m", "value": 2.0}], "note": "n",
+                }},
+                "two": {"plugin": Digest::of(b"2"), "fault": {"kind": "trap", "detail": "t"}},
+            },
+        })
+    }
+
+    #[test]
+    fn every_column_that_a_reward_sees_comes_back() {
+        let rollout = StoredRollout::parse(line().to_string().as_bytes()).unwrap();
+        let message = |role, content: &str| Message {
+            role,
+            content: content.into(),
+            name: None,
+            tool_calls: vec![],
+            tool_call_id: None,
+        };
+        let expected = Sample {
+            id: "7/a/0".into(),
+            group: "a".into(),
+            data_source: "d".into(),
+            prompt: vec![message(Role::User, "p")],
+            completion: vec![message(Role::Assistant, "c")],
+            ground_truth: "g".into(),
+            extra: "{\"k\":1}".into(),
+            stop_reason: StopReason::MaxTokens,
+            turn_scores: vec![0.1, -0.0],
+            completion_tokens: 3,
+            step: 7,
+        };
+        assert_eq!(rollout.sample, expected);
+        assert!(rollout.sample.turn_scores[1].is_sign_negative());
+        assert_eq!(rollout.scores["one"].plugin, Digest::of(b"1"));
+        assert_eq!(rollout.scores["one"].result.as_ref().unwrap().steps, [1e-320]);
+        assert_eq!(rollout.scores["two"].result, Err(Fault::Trap("t".into())));
+        assert_eq!((rollout.reward, rollout.shadows.len()), (Some(0.3), 0));
+    }
+
+    #[track_caller]
+    fn check_refused(spoil: impl Fn(&mut Value), expected: &str) {
+        let mut line = line();
+        spoil(&mut line);
+        let reason = StoredRollout::parse(line.to_string().as_bytes()).unwrap_err();
+        assert!(reason.contains(expected), "{reason}");
+    }
+
+    #[test]
+    fn rows_that_are_none_say_why() {
+        check_refused(|row| row["prompt"][0]["role"] = json!("wizard"), "wizard");
+        check_refused(|row| row["stop_reason"] = json!("tired"), "tired");
+        check_refused(|row| row["scores"]["one"]["plugin"] = json!("sha256:12"), "is not a digest");
+        check_refused(|row| row["scores"]["two"]["fault"] = Value::Null, "`two`");
+        check_refused(|row| drop(row.as_object_mut().unwrap().remove("extra")), "extra");
+        assert!(StoredRollout::parse(b"{\"step\": 5, \"lo").is_err());
+    }
+
+    /// What `report.rs` writes is what is read here.
+    #[test]
+    fn messages_and_endings_survive_a_round_trip() {
+        let calls = vec![ToolCall { id: "1".into(), name: "f".into(), arguments: "{".into() }];
+        for role in [Role::System, Role::User, Role::Assistant, Role::Tool] {
+            for (name, tool_calls, tool_call_id) in
+                [(None, vec![], None), (Some("n".to_owned()), calls.clone(), Some("1".to_owned()))]
+            {
+                let message = Message { role, content: "\u{0}\u{2028}ü".into(), name, tool_calls, tool_call_id };
+                let written = serde_json::to_string(&report::Said::from(&message)).unwrap();
+                let said: Said = serde_json::from_str(&written).unwrap();
+                assert_eq!(Message::try_from(said), Ok(message));
+            }
+        }
+        use StopReason::*;
+        for ending in [Completed, MaxTokens, MaxTurns, MaxToolCalls, ParseError, TimedOut, StoppedByEnvironment] {
+            assert_eq!(stop_reason(report::stop_reason(ending)), Ok(ending));
+        }
+    }
+}
