@@ -64,6 +64,7 @@ impl Run {
     }
 
     /// The run must stay alive until something is so.
+    #[allow(clippy::disallowed_methods, reason = "a test that waits for another process needs a clock")]
     #[track_caller]
     fn wait_for(&mut self, is_so: impl Fn(&Run) -> bool) {
         let started = Instant::now();

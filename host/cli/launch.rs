@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use rewarden_runtime::{Error, Grader, Reward, Rubric, Runtime};
+use rewarden_runtime::{Grader, Reward, Rubric, Runtime};
 use rewarden_train::{
     Existing, Observer, Pinned, PluginStore, RewardConfig, Rewards, RunConfig, Stage, Summary, pinned,
 };
@@ -31,10 +31,12 @@ pub(crate) fn launch(
     let stages = stages(&config);
     // Looked at before anything is built, so that no change falls between the two.
     let watch = watch.then(|| Watch::look(&config));
-    // A resumed run goes on with the components it had, whatever lies at the config's paths by now.
-    let pinned = if args.resume { pinned(&config, &stages)? } else { Pinned::default() };
-    let judged = stages.iter().any(|&stage| stage != Stage::Sft);
-    let mut rewards = if judged { Some(rewards(&config, &pinned)?) } else { None };
+    let mut rewards = match stages.iter().any(|&stage| stage != Stage::Sft) {
+        // A resumed run goes on with the components it had, whatever lies at the config's paths by now.
+        true if args.resume => Some(rewards(&config, &pinned(&config, &stages)?)?),
+        true => Some(rewards(&config, &Pinned::default())?),
+        false => None,
+    };
     let _watching = watch.zip(rewards.as_ref()).map(|(watch, rewards)| watch.start(rewards.runtime.clone()));
     let existing = if args.resume { Existing::Resume } else { Existing::SetAside };
     let mut progress = progress::Progress::new();
@@ -67,7 +69,7 @@ fn rewards(config: &RunConfig, pinned: &Pinned) -> Result<Rewards> {
     let named =
         |reward| load(reward).with_context(|| format!("reward `{}` of the config cannot be loaded", reward.name));
     let graders = config.reward.iter().map(named).collect::<Result<_>>()?;
-    let mut rubric = Rubric::new(graders, config.rubric).map_err(Error::from)?;
+    let mut rubric = Rubric::new(graders, config.rubric)?;
     for (name, &digest) in &pinned.shadows {
         let shadow = loaded(&runtime, config, config.reward_named(name)?, store.component(digest)?)?;
         rubric.set_shadow(name, Some(shadow))?;

@@ -94,7 +94,7 @@ pub(crate) fn prepare(runtime: &Runtime, config: &RunConfig, reward: &RewardConf
 /// Scores the run's last rollout, if the reward as it is could: then the new one has no excuse.
 fn try_out(config: &RunConfig, reward: &RewardConfig, judge: &Reward) -> Result<()> {
     let Some(rollout) = last_rollout(&config.log_path)? else { return Ok(()) };
-    if !rollout.scores.get(&reward.name).is_some_and(|stored| stored.result.is_ok()) {
+    if rollout.scores.get(&reward.name).is_none_or(|stored| stored.result.is_err()) {
         return Ok(());
     }
     let id = rollout.sample.id.clone();

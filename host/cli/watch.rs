@@ -100,3 +100,41 @@ fn add(path: &Path, look: &mut Look) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is done to a plugin's folder, and whether that is a change.
+    #[track_caller]
+    fn check(change: impl Fn(&Path), expected: bool) {
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["Cargo.toml", "src/lib.rs", "target/debug/out", ".git/index"] {
+            fs::create_dir_all(folder.path().join(file).parent().unwrap()).unwrap();
+            fs::write(folder.path().join(file), "1").unwrap();
+        }
+        let before = look(folder.path());
+        change(folder.path());
+        assert_eq!(look(folder.path()) != before, expected);
+    }
+
+    #[test]
+    fn sources_are_watched_and_builds_are_not() {
+        check(|_| {}, false);
+        check(|folder| fs::write(folder.join("src/lib.rs"), "12").unwrap(), true);
+        check(|folder| fs::write(folder.join("src/new.rs"), "").unwrap(), true);
+        check(|folder| fs::remove_file(folder.join("Cargo.toml")).unwrap(), true);
+        check(|folder| fs::write(folder.join("target/debug/out"), "12").unwrap(), false);
+        check(|folder| fs::write(folder.join(".git/index"), "12").unwrap(), false);
+        check(|folder| fs::write(folder.join("src/.lib.rs.swp"), "12").unwrap(), false);
+    }
+
+    #[test]
+    fn a_component_is_watched_by_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let component = folder.path().join("a.wasm");
+        assert!(look(&component).is_empty());
+        fs::write(&component, "1").unwrap();
+        assert_eq!(look(&component).len(), 1);
+    }
+}

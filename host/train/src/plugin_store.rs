@@ -9,6 +9,7 @@ use std::fmt;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::config::{RunConfig, Stage};
 use crate::error::{Error, Result};
@@ -33,10 +34,10 @@ impl PluginStore {
         Self { folder: run.join("plugins") }
     }
 
-    /// Keeps the component in this file, which must have this digest; once is enough.
+    /// Keeps the component in this file, which must have this digest. What is kept already is not written again, unless
+    /// it was altered since.
     pub fn keep(&self, component: &Path, digest: Digest) -> Result<()> {
-        let kept = self.file(digest);
-        if kept.is_file() {
+        if self.component(digest).is_ok() {
             return Ok(());
         }
         let bytes = read_at_most(component, COMPONENT_BYTES_MAX)?;
@@ -45,7 +46,7 @@ impl PluginStore {
             return Err(Error::Plugin { path: component.to_owned(), message });
         }
         fs::create_dir_all(&self.folder).map_err(Error::io("create", &self.folder))?;
-        write_aside(&kept, &bytes)
+        write_aside(&self.file(digest), &bytes)
     }
 
     /// Where the component of this digest lies. Its bytes are read and compared first.
@@ -167,30 +168,19 @@ pub(crate) fn read_at_most(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
     }
 }
 
-/// Writes a file beside its place and renames it, so that nobody ever reads a part of it. The name beside it is taken by
-/// creating it, so that two writers of one file do not mix.
+/// Writes a file beside its place and renames it, so that nobody ever reads a part of it.
 pub(crate) fn write_aside(path: &Path, bytes: &[u8]) -> Result<()> {
-    let aside = |number: u32| {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.{number}.writing", std::process::id()));
-        path.with_file_name(name)
-    };
-    for number in 0.. {
-        let aside = aside(number);
-        match fs::OpenOptions::new().write(true).create_new(true).open(&aside) {
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists && number < 100 => continue,
-            Err(e) => return Err(Error::io("create", &aside)(e)),
-            Ok(mut file) => {
-                let written = file.write_all(bytes).and_then(|()| file.sync_all());
-                let placed = written.and_then(|()| fs::rename(&aside, path));
-                return placed.map_err(|e| {
-                    let _ = fs::remove_file(&aside); // of no use to anybody
-                    Error::io("write", path)(e)
-                });
-            }
-        }
-    }
-    unreachable!("the hundredth name returns")
+    // Two threads of two processes may write one file at a time; each has a name of its own beside it.
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.{}.writing", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+    let aside = path.with_file_name(name);
+    let mut file = fs::File::create(&aside).map_err(Error::io("create", &aside))?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&aside, path));
+    written.map_err(|e| {
+        let _ = fs::remove_file(&aside); // of no use to anybody
+        Error::io("write", path)(e)
+    })
 }
 
 #[cfg(test)]
@@ -229,7 +219,10 @@ mod tests {
         check_refused(|file| fs::remove_file(file).unwrap(), "is missing");
         check_refused(|file| fs::write(file, "componenT").unwrap(), "was altered");
         check_refused(|file| fs::write(file, "").unwrap(), "was altered");
-        let (run, store, _) = kept(b"component");
+        let (run, store, digest) = kept(b"component");
+        fs::write(store.file(digest), "componenT").unwrap();
+        store.keep(&run.path().join("a.wasm"), digest).unwrap();
+        assert!(store.component(digest).is_ok(), "kept again");
         let error = store.keep(&run.path().join("a.wasm"), Digest::of(b"other")).unwrap_err().to_string();
         assert!(error.contains("changed since it was loaded"), "{error}");
     }
