@@ -16,6 +16,8 @@ mod plugin;
 mod rescore;
 /// `rewarden rl`, and that nothing but the plugin teaches.
 mod rl;
+/// A rubric over real plugins: who is asked, what a fault costs, quarantine, swaps and shadows.
+mod rubric;
 /// `rewarden run`, and every shipped config.
 mod run;
 /// `rewarden score`: the line protocol.

@@ -2,7 +2,8 @@
 //!
 //! 1. No reference model and no KL term; the policy may go wherever the reward leads.
 //! 2. Every batch is used once, so there is no clipping: `importance_sampling` (or plain `reinforce`).
-//! 3. The advantage is `R - mean(R)` of its group; no division by the deviation.
+//! 3. The advantage is `R - mean(R)` of its group; no division by the deviation, unless the rubric has done that for each
+//!    grader (`normalize_then_sum`).
 //! 4. The loss is averaged over the tokens of the whole batch (DAPO), not first over each sequence.
 //! 5. A trajectory that no grader could judge is left out, never paid 0.
 

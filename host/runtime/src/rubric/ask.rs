@@ -94,3 +94,21 @@ async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
     .await;
     waiting.into_iter().filter_map(|(_, result)| result).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each of two waits for the other: one after the other would never end.
+    #[test]
+    fn futures_are_awaited_together_and_answer_in_order() {
+        let both = tokio::sync::Barrier::new(2);
+        let meet = async |name| {
+            both.wait().await;
+            name
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        assert_eq!(runtime.block_on(all(["first", "second"].into_iter().map(meet))), ["first", "second"]);
+        assert!(runtime.block_on(all(std::iter::empty::<std::future::Ready<()>>())).is_empty());
+    }
+}

@@ -16,8 +16,8 @@ pub struct RubricRules {
     pub gate_threshold: f64,
     /// What a fault does, for graders that do not say it themselves. Default `skip_sample`.
     pub on_fault: OnFault,
-    /// Faults of all graders together after which the next one stops the run; none is no limit, the default. The
-    /// answers of a quarantined plugin count too: quarantine saves time, it does not hide failures.
+    /// Faults of all graders together after which the next one stops the stage; none is no limit, the default. A
+    /// quarantined plugin's answers count too: quarantine saves time, it does not hide failures.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault_budget: Option<u64>,
     /// A plugin that faulted on this many samples in a row is not called any more; none, the default, always calls it.

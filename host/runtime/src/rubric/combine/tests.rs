@@ -27,7 +27,7 @@ fn terms(weights: &[f64], gates: usize) -> Vec<Term> {
 fn check(combine: Combine, weights: &[f64], parts: &str, expected: Option<f64>) {
     let rules = RubricRules { combine, gate_threshold: 0.5, ..RubricRules::default() };
     let terms = terms(weights, usize::from(combine == Gate && weights[0] != 0.0));
-    let outcomes = super::combine(&rules, &terms, &[0..1], &[row(parts)]);
+    let outcomes = super::combine(&rules, &terms, std::slice::from_ref(&(0..1)), &[row(parts)]);
     assert_eq!(outcomes, [Outcome { reward: expected, total: expected }], "{combine:?} {weights:?} {parts}");
 }
 
