@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use crate::guests::{FIRST_REWARD, GSM8K, HOSTILE, rewarden, succeeds};
@@ -17,18 +17,29 @@ use crate::training::{checkpoint, copy, fails, finish, folder, rows, small, time
 /// Steps of a run that must not end before the test wants it to.
 const ENDLESS: &str = "rl.max_steps=100000";
 
+/// A finished supervised stage on answers so uniform that a few steps are enough to repeat them: gsm8k pays for many of
+/// them, and first-reward, which does not know what `####` means, for none.
 static SFT: LazyLock<TempDir> = LazyLock::new(|| {
     let run = folder();
-    finish(small("sft", run.path()));
+    let row = |index: usize| format!("{{\"question\":\"{index}: say {0}\",\"answer\":\"#### {0}\"}}\n", index % 3);
+    fs::write(run.path().join("rows.jsonl"), (0..60).map(row).collect::<String>()).expect("written");
+    let stage = run.path().join("run");
+    finish(on_rows(small("sft", &stage), run.path()));
     run
 });
 
-/// `rewarden rl` on a finished supervised stage, with the component of gsm8k as the config's plugin.
+fn on_rows(mut command: Command, folder: &Path) -> Command {
+    let data = format!("data={{path='{}', test_size=6}}", folder.join("rows.jsonl").display());
+    command.args(["--set", &data, "--set", "sft.max_steps=60", "--set", "sft.num_epochs=30"]);
+    command
+}
+
+/// `rewarden rl` on that stage, with the component of gsm8k as the config's plugin.
 fn rl(run: &Path, settings: &[&str]) -> Command {
     if !run.join("sft").exists() {
-        copy(SFT.path(), run);
+        copy(&SFT.path().join("run"), run);
     }
-    let mut command = small("rl", run);
+    let mut command = on_rows(small("rl", run), SFT.path());
     command.arg("--set").arg(format!("reward=[{{name='gsm8k', plugin='{}'}}]", GSM8K.display()));
     for setting in settings {
         command.args(["--set", setting]);
@@ -174,7 +185,7 @@ fn what_is_not_fit_is_refused_before_the_run_hears_of_it() {
     let folder = folder();
     let nowhere = folder.path().join("nowhere");
     fails(swap(&nowhere, &["x.wasm"]), &["nowhere", "is no run directory"]);
-    copy(SFT.path(), folder.path());
+    copy(&SFT.path().join("run"), folder.path());
     fails(swap(folder.path(), &[utf8(&FIRST_REWARD)]), &["no run is live"]);
     let settings = "reward=[{name='gsm8k', plugin='rewards/gsm8k', settings={method='strict'}}]";
     let mut run = Run::start(rl(folder.path(), &[ENDLESS, settings]), folder.path());
@@ -204,6 +215,29 @@ fn what_is_not_fit_is_refused_before_the_run_hears_of_it() {
     assert_eq!(refusals.len(), 2, "{refusals:?}");
     assert!(refusals[0].contains("is missing") && refusals[1].contains("already"), "{refusals:?}");
     assert_eq!(fs::read_dir(folder.path().join("swaps")).expect("an inbox").count(), 0);
+    let mut stderr = run.child.stderr.take().expect("piped");
+    drop(run);
+    let said = std::io::read_to_string(&mut stderr).expect("UTF-8");
+    for line in ["swaps/0.json is no request: EOF", "swaps/1.json is no request: unknown variant", "swaps/2.json"] {
+        assert!(said.contains(line), "{line:?} is not in\n{said}");
+    }
+    assert!(!said.contains('\u{1b}'), "{said:?}");
+}
+
+/// What the reward of now can judge, the new one must be able to.
+#[test]
+fn a_plugin_that_fails_on_the_last_rollout_is_refused() {
+    let folder = folder();
+    let row = |index: usize| json!({"messages": [{"role": "user", "content": index.to_string()}, {"role": "assistant", "content": "yes"}]});
+    let rows = (0..8).map(|index| row(index).to_string() + "\n").collect::<String>();
+    fs::write(folder.path().join("rows.jsonl"), rows).expect("written");
+    let path = folder.path().join("run");
+    let mut command = on_rows(small("rl", &path), folder.path());
+    let reward = format!("reward=[{{name='gsm8k', plugin='{}'}}]", FIRST_REWARD.display());
+    command.args(["--set", "stages=['rl']", "--set", ENDLESS, "--set", "data.test_size=1", "--set", &reward]);
+    let mut run = Run::start(command, &path);
+    run.halt_after(1);
+    fails(swap(&path, &[utf8(&GSM8K)]), &["cannot be the reward", "does not judge rollout", "no ground truth"]);
 }
 
 /// Interrupted after a swap, and resumed with another plugin at the config's path: the same bits as without.
@@ -222,7 +256,8 @@ fn a_killed_run_resumes_with_the_rewards_it_had() {
     run.go_on();
     run.wait_for(|run| run.swaps().len() == 2);
     let swapped = run.swaps()[0]["step"].as_u64().expect("a step") as usize;
-    run.wait_for(|run| run.steps() > swapped);
+    // Far enough for a checkpoint after the swap.
+    run.wait_for(|run| run.steps() > swapped + 6);
     run.signal("STOP");
     let before_the_kill = timeless(interrupted.path(), "rl");
     drop(run);
@@ -250,6 +285,12 @@ fn a_killed_run_resumes_with_the_rewards_it_had() {
     assert_eq!(before_the_kill, found[..before_the_kill.len()], "what was swapped live is swapped again at its step");
     let digests = digests(interrupted.path());
     assert_eq!((&digests[swapped - 1], &digests[swapped]), (&digest(&GSM8K), &digest(&FIRST_REWARD)));
+    let paid = |steps: &[Map<String, Value>]| {
+        let totals = steps.iter().map(|row| row["env/all/reward/total"].as_f64().expect("a number"));
+        totals.sum::<f64>() / steps.len() as f64
+    };
+    let [before, after] = [paid(&found[..swapped]), paid(&found[swapped..])];
+    assert!(before > 0.3 && after < 0.1, "the rewards paid {before} and {after}: too close to tell them apart");
     let rollouts = |run: &Path| fs::read(run.join("rl/rollouts.jsonl")).expect("rollouts");
     assert!(rollouts(whole.path()) == rollouts(interrupted.path()), "rollouts differ");
     for file in ["model.safetensors", "optimizer.safetensors"] {

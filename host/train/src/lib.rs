@@ -3,7 +3,8 @@
 //! One run, end to end: a TOML becomes a [`RunConfig`]; [`Dataset`] holds what it learns from; a [`Policy`] is sampled
 //! by a [`Sampler`]; the text of its [`rollout`](Rollout)s goes to a [`Rubric`](rewarden_runtime::Rubric) of sandboxed rewards; advantages, a
 //! [`LossFn`] and an [`Optimizer`] move the policy; the run directory remembers everything and resumes exactly.
-//! [`run`] does all of it, [`stage`] a part.
+//! [`run`] does all of it, [`stage`] a part. A [`SwapRequest`] replaces a reward of a run that goes on; a
+//! [`StoredRollout`] is what was judged, to be judged again.
 //!
 //! This crate computes and writes run directories. It never prints, reads environment variables or starts processes; it
 //! tells an [`Observer`] what happens. Graders see text only, and no plugin code is linked here: rewards arrive as

@@ -1,6 +1,7 @@
-//! The run directory is an API: `config.toml`, and per stage `metrics.jsonl`, `rollouts.jsonl`, `checkpoints.jsonl`,
-//! `swaps.jsonl` and `checkpoints/NNNNNN/`. Nothing finished is ever overwritten: an earlier run is set aside under a new name, a
-//! checkpoint appears whole or not at all, and a resumed stage drops only the rows it is about to write again.
+//! The run directory is an API: `config.toml`, `plugins/` and `plugins.lock`, and per stage `metrics.jsonl`,
+//! `rollouts.jsonl`, `swaps.jsonl`, `checkpoints.jsonl` and `checkpoints/NNNNNN/`. Nothing finished is ever overwritten:
+//! an earlier run is set aside under a new name, a checkpoint appears whole or not at all, and a resumed stage drops only
+//! the rows it is about to write again.
 
 use rewarden_runtime::{Digest, RubricState};
 use serde::{Deserialize, Serialize};
