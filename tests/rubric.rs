@@ -158,7 +158,7 @@ fn a_spent_fault_budget_names_who_spent_it() {
     let mut rubric = rubric(vec![grader("moody", moody()), grader("plain", plain()), grader("other", moody())], rules);
     grade(&mut rubric, "a yes fault, a yes, a no panic", 0);
     let error = wait(rubric.grade(samples("a yes, a yes fault"), 1)).expect_err("six faults").to_string();
-    for part in ["`rubric.fault_budget` = 4", "`moody` 3 times", "`other` 3 times"] {
+    for part in ["`rubric.fault_budget` = 4", "`moody` 3 times", "`other` 3 times", "sample 1", "I judge"] {
         assert!(error.contains(part), "{error}");
     }
     assert!(!error.contains("plain"), "{error}");

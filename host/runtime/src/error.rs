@@ -149,8 +149,8 @@ pub enum Error {
     },
     /// The graders of a rubric faulted more often than its rules allow.
     #[error(
-        "the rewards faulted more often than `rubric.fault_budget` = {budget} allows: {}; the rollouts of the steps before \
-         show which samples, `rewarden score` tries the plugin on one of them",
+        "the rewards faulted more often than `rubric.fault_budget` = {budget} allows: {}, the last time on sample \
+         {sample}: {fault}. Mend or replace the plugin, or raise the budget",
         counted(faults)
     )]
     FaultBudget {
@@ -158,6 +158,10 @@ pub enum Error {
         budget: u64,
         /// How many there were, by grader.
         faults: BTreeMap<String, u64>,
+        /// The id of the last sample with one.
+        sample: String,
+        /// What happened there.
+        fault: Fault,
     },
 }
 

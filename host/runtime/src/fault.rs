@@ -104,7 +104,10 @@ impl fmt::Display for Fault {
             Fault::Unavailable(text) => write!(f, "the plugin lacks a host service: {text}"),
             Fault::Internal(text) => write!(f, "the plugin failed: {text}"),
             Fault::Quarantined { since_step, faults } => {
-                write!(f, "the plugin is quarantined since step {since_step}, after {faults} faults in a row")
+                write!(
+                    f,
+                    "the plugin is quarantined since step {since_step}, after {faults} faults in a row; a swap lifts it"
+                )
             }
         }
     }

@@ -46,6 +46,24 @@ pub struct Grader {
 ///
 /// Owns its graders and the counts of their faults, nothing else: dropping it is free, and it may move between threads.
 /// Grading needs it mutably, so no grader can be swapped while samples are being judged.
+///
+/// ```no_run
+/// use rewarden_runtime::{Error, Grader, Plugin, Rubric, RubricRules, Sample, Weight};
+///
+/// async fn step(accuracy: &Plugin, length: &Plugin, samples: Vec<Sample>) -> Result<(), Error> {
+///     let grader = |name: &str, weight: Weight, plugin: &Plugin| {
+///         let reward = plugin.reward()?;
+///         Ok(Grader { name: name.into(), weight, priority: 0, data_source: vec![], on_fault: None, reward })
+///     };
+///     let fading = Weight::Schedule(vec![(0, 0.2), (100, 0.0)]);
+///     let graders = vec![grader("accuracy", 1.0.into(), accuracy)?, grader("length", fading, length)?];
+///     let mut rubric = Rubric::new(graders, RubricRules::default())?;
+///     for graded in rubric.grade(samples, 50).await? {
+///         println!("{:?} from {:?}", graded.reward, graded.parts);           // no reward: somebody faulted
+///     }
+///     Ok(())
+/// }
+/// ```
 pub struct Rubric {
     seats: Vec<Seat>,
     rules: RubricRules,
@@ -211,26 +229,35 @@ impl Rubric {
 
     fn count(&mut self, answers: &Answers, step: u32) {
         for (seat, column) in self.seats.iter_mut().zip(&answers.parts) {
+            let was_called = seat.tally.refusal().is_none();
             for judgement in column.iter().flatten() {
                 seat.tally.note(judgement.result.as_ref().err(), step, self.rules.quarantine_after);
+            }
+            if let Some(fault) = seat.tally.refusal().filter(|_| was_called) {
+                log::warn!(target: "rewarden::rubric", "reward `{}`: {fault}", seat.grader.name);
             }
         }
     }
 
     fn stop_at_faults(&self, samples: &[Sample], terms: &[Term], answers: &Answers) -> Result<(), Error> {
+        let mut last = None;
         for (index, sample) in samples.iter().enumerate() {
             for ((seat, term), column) in self.seats.iter().zip(terms).zip(&answers.parts) {
-                let fault = column[index].as_ref().and_then(|judgement| judgement.result.as_ref().err());
-                if let (OnFault::FailRun, Some(fault)) = (term.on_fault, fault) {
+                let Some(Err(fault)) = column[index].as_ref().map(|judgement| &judgement.result) else { continue };
+                if term.on_fault == OnFault::FailRun {
                     let (name, sample) = (seat.grader.name.clone(), sample.id.clone());
                     return Err(Error::Faulted { name, sample, fault: fault.clone() });
                 }
+                last = Some((sample, fault));
             }
         }
         let faults: BTreeMap<String, u64> =
             self.seats.iter().map(|s| (s.grader.name.clone(), s.tally.faults)).collect();
-        match self.rules.fault_budget {
-            Some(budget) if faults.values().sum::<u64>() > budget => Err(Error::FaultBudget { budget, faults }),
+        let spent = faults.values().fold(0, |sum: u64, faults| sum.saturating_add(*faults));
+        match (self.rules.fault_budget, last) {
+            (Some(budget), Some((sample, fault))) if spent > budget => {
+                Err(Error::FaultBudget { budget, faults, sample: sample.id.clone(), fault: fault.clone() })
+            }
             _ => Ok(()),
         }
     }

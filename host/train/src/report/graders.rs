@@ -136,6 +136,19 @@ mod tests {
     }
 
     #[test]
+    fn shadows_are_described_beside_their_grader() {
+        let trap = || Err(Fault::Trap("t".into()));
+        let pairs =
+            [(Ok(Some(1.0)), Ok(Some(1.0))), (Ok(Some(0.5)), Ok(Some(1.0))), (trap(), Ok(None)), (Ok(None), trap())];
+        let pairs = pairs.map(|(shadow, grader)| (judged(shadow, 1, 1), judged(grader, 1, 1)));
+        let mut metrics = Metrics::new();
+        let borrowed: Vec<(&Judgement, &Judgement)> = pairs.iter().map(|(shadow, grader)| (shadow, grader)).collect();
+        describe_shadow("a", &borrowed, &mut metrics);
+        let expected = json!({"shadow/a/mean": 0.75, "shadow/a/agreement": 0.25, "shadow/a/faults": 1.0});
+        assert_eq!(Value::Object(metrics), expected);
+    }
+
+    #[test]
     fn shadows_agree_on_equal_values() {
         let fault = || Err(Fault::Trap("t".into()));
         for (one, other, expected) in [
