@@ -255,13 +255,18 @@ fn a_killed_run_resumes_with_the_rewards_it_had() {
     }
     run.go_on();
     run.wait_for(|run| run.swaps().len() == 2);
-    let swapped = run.swaps()[0]["step"].as_u64().expect("a step") as usize;
+    let recorded = run.swaps();
+    let swapped = recorded[0]["step"].as_u64().expect("a step") as usize;
     // Far enough for a checkpoint after the swap.
     run.wait_for(|run| run.steps() > swapped + 6);
     run.signal("STOP");
     let before_the_kill = timeless(interrupted.path(), "rl");
     drop(run);
     assert!(before_the_kill.len() < 40, "the run was over before it was killed");
+
+    // As if it had been killed between its answer and the removal of the request: no request is answered twice.
+    let answered = interrupted.path().join(format!("swaps/{}.json", text(&recorded[0]["request"])));
+    fs::write(answered, r#"{"name":"gsm8k","kind":"rollback"}"#).expect("written");
 
     // What lies at the config's path is another plugin by now: no run may notice.
     fs::copy(&*FIRST_REWARD, &component).expect("copied");
@@ -283,6 +288,7 @@ fn a_killed_run_resumes_with_the_rewards_it_had() {
     let found = timeless(interrupted.path(), "rl");
     assert_eq!(timeless(whole.path(), "rl"), found);
     assert_eq!(before_the_kill, found[..before_the_kill.len()], "what was swapped live is swapped again at its step");
+    assert_eq!(rows(&interrupted.path().join("rl/swaps.jsonl")), recorded, "a replay adds no row");
     let digests = digests(interrupted.path());
     assert_eq!((&digests[swapped - 1], &digests[swapped]), (&digest(&GSM8K), &digest(&FIRST_REWARD)));
     let paid = |steps: &[Map<String, Value>]| {

@@ -1,7 +1,7 @@
 //! `rewarden swap`: prepares a plugin as the live run would, leaves a request in the run's directory and waits for the
 //! answer. Whatever can be found wrong is found here, before the run hears of it.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::process::{self, ExitCode};
@@ -23,6 +23,9 @@ use crate::runtime;
 
 /// How often the answer is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// A config that a run wrote is a few kilobytes; whatever is longer does not parse.
+const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
 /// The end of a rollout file in which its last row is looked for.
 const TAIL_BYTES: u64 = 4 << 20;
@@ -63,7 +66,10 @@ fn kind(args: &SwapArgs) -> SwapKind {
 /// The config in a run's directory, which is where the run lies, whatever path it was started with.
 pub(crate) fn stored_config(run: &Path) -> Result<RunConfig> {
     let file = run.join("config.toml");
-    let text = fs::read_to_string(&file)
+    let mut text = String::new();
+    let opened = File::open(&file);
+    opened
+        .and_then(|file| file.take(CONFIG_BYTES_MAX).read_to_string(&mut text))
         .with_context(|| format!("{} is no run directory: cannot read its config.toml", run.display()))?;
     let mut config = RunConfig::parse(&file, &text, &[])?;
     run.clone_into(&mut config.log_path);

@@ -13,7 +13,7 @@ use rewarden_runtime::{Digest, Reward, Rubric, Runtime, printable};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-use crate::config::RunConfig;
+use crate::config::{RunConfig, Stage};
 use crate::error::{Error, Result};
 use crate::observe::{Event, Observer};
 use crate::plugin_store::PluginStore;
@@ -207,7 +207,7 @@ impl<'a> Swaps<'a> {
             }
             (_, None) => {
                 let message = format!("a row of the reward `{name}` names no component; remove the row");
-                return Err(Error::run_dir(self.config.log_path.join(SWAPS), message));
+                return Err(Error::run_dir(self.config.log_path.join(Stage::Rl.name()).join(SWAPS), message));
             }
         }
         Ok(())
