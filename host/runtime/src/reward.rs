@@ -116,6 +116,9 @@ impl Reward {
 
 impl From<Kept> for Judgement {
     fn from(Kept { score, fuel, memory_bytes_peak }: Kept) -> Judgement {
-        Judgement { result: Ok(score), receipt: Receipt { fuel, micros: 0, memory_bytes_peak, samples: 1, cached: true } }
+        Judgement {
+            result: Ok(score),
+            receipt: Receipt { fuel, micros: 0, memory_bytes_peak, samples: 1, cached: true },
+        }
     }
 }
