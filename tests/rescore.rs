@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::guests::{FIRST_REWARD, GSM8K, HOSTILE, rewarden, succeeds};
+use crate::guests::{FIRST_REWARD, GSM8K, STD, rewarden, succeeds};
 use crate::training::{copy, fails, finish, folder, rows, small};
 
 /// A finished small run of all stages, made once.
@@ -169,7 +169,7 @@ fn what_cannot_be_compared_is_named() {
     fails(rescore(empty.path(), &[]), &["is no run directory", "config.toml"]);
     let run = finished();
     fails(rescore(run, &["--with", "no/such.wasm"]), &["no/such.wasm"]);
-    fails(rescore(run, &["--with", utf8(&HOSTILE)]), &["cannot judge as the reward `gsm8k`", "host-log"]);
+    fails(rescore(run, &["--with", utf8(&STD)]), &["cannot judge as the reward `gsm8k`", "wasi:"]);
     fails(rescore(run, &["--with", utf8(&GSM8K), "--name", "gsm9k"]), &["no reward `gsm9k`"]);
     let untrained = folder();
     finish(small("sft", untrained.path()));

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
-use crate::guests::{FIRST_REWARD, GSM8K, HOSTILE, rewarden, succeeds};
+use crate::guests::{FIRST_REWARD, GSM8K, STD, rewarden, succeeds};
 use crate::training::{checkpoint, copy, fails, finish, folder, rows, small, timeless};
 
 /// Steps of a run that must not end before the test wants it to.
@@ -196,7 +196,7 @@ fn what_is_not_fit_is_refused_before_the_run_hears_of_it() {
     fails(swap(folder.path(), &["no/such.wasm"]), &["cannot be the reward `gsm8k`", "no/such.wasm"]);
     fails(swap(folder.path(), &["Cargo.toml"]), &["Cargo.toml", "is not a valid WebAssembly component"]);
     fails(swap(folder.path(), &[utf8(&FIRST_REWARD)]), &["cannot be the reward `gsm8k`", "method"]);
-    fails(swap(folder.path(), &[utf8(&HOSTILE)]), &["host-log", "grants"]);
+    fails(swap(folder.path(), &[utf8(&STD)]), &["wasi:", "virtual"]);
     fails(swap(folder.path(), &[utf8(&GSM8K), "--timeout-s", "0"]), &["no step boundary within 0 s"]);
     assert_eq!(fs::read_dir(folder.path().join("plugins")).expect("a store").count(), 1, "nothing unfit was kept");
     // A second run in its place, or a new one on top of it, would fight with it.

@@ -105,7 +105,7 @@ fn components_of_other_kinds() {
             r#"(component (instance $i) (export "rewarden:plugin/plugin@0.1.0" (instance $i))
                (instance $j) (export "rewarden:plugin/reward@0.1.0" (instance $j)))"#,
         ),
-        &["cannot be used", "describe"],
+        &["cannot be used", "does not have export"],
     );
 }
 
@@ -128,11 +128,16 @@ fn imports_are_permissions() {
     };
     check(&with("wasi:clocks/wall-clock@0.2.6"), &["wasi:clocks/wall-clock@0.2.6", "wasm32-unknown-unknown"]);
     check(&with("acme:bank/account@1.0.0"), &["acme:bank/account@1.0.0", "does not offer"]);
-    check(&model_reward(), &["host-model", "does not offer"]);
-    check(&logging_reward(), &["plugin", r#"grants = ["host-log"]"#]);
-    let grants = Grants::new(["host-log"]).expect("a known name");
-    let plugin = load(&logging_reward(), |spec| spec.grants = grants).expect("loads when granted");
-    assert_eq!((plugin.sealed(), plugin.imports()), (false, &["rewarden:plugin/host-log@0.1.0".to_owned()][..]));
+    // What is ours and was not granted loads, and says `unavailable` when it is asked.
+    for bytes in [model_reward(), logging_reward()] {
+        let plugin = load(&bytes, |_| {}).expect("loads");
+        assert!(!plugin.sealed() && plugin.reproducible());
+        assert!(wait(plugin.reward().expect("a reward").score_batch(vec![sample()])).remove(0).is_ok());
+    }
+    let grants = Grants::new(["host-model"]).expect("a known name");
+    let plugin = load(&model_reward(), |spec| spec.grants = grants).expect("loads");
+    assert!(!plugin.reproducible(), "a model may answer otherwise another time");
+    assert_eq!(plugin.no_snapshot(), Some("it may ask host services"));
 }
 
 #[test]

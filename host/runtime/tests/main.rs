@@ -6,5 +6,7 @@ mod cache;
 mod component;
 /// What loads, and the sentence for everything that does not.
 mod load;
+/// Remembered scores: judged once, the same from memory and disk, never believed when they were tampered with.
+mod scores;
 /// The contract in `wit/`: documented, and unchanged since its release.
 mod wit;

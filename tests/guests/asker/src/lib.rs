@@ -1,6 +1,8 @@
 //! A reward that asks: `sample.extra` says whom, `sample.ground_truth` what. The answer is the score, or stands in the
 //! note; a service's refusal becomes this plugin's own fault, word for word.
 
+#![allow(unsafe_code, reason = "what exports a component's functions is generated here")]
+
 #[allow(missing_docs, unsafe_code, unreachable_pub, clippy::all, reason = "generated from wit/")]
 mod bindings {
     wit_bindgen::generate!({

@@ -1,6 +1,8 @@
 //! Tools that behave and tools that do not: `echo` answers, `again` calls itself through the host as deep as it is let,
 //! `forever` loops, `trap` traps.
 
+#![allow(unsafe_code, reason = "what exports a component's functions is generated here")]
+
 #[allow(missing_docs, unsafe_code, unreachable_pub, clippy::all, reason = "generated from wit/")]
 mod bindings {
     wit_bindgen::generate!({
