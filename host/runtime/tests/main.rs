@@ -4,7 +4,11 @@
 mod cache;
 /// Components from a few lines of WebAssembly text.
 mod component;
+/// Sins that take WebAssembly text: what no Rust toolchain emits, a hostile author may.
+mod hostile;
 /// What loads, and the sentence for everything that does not.
 mod load;
+/// The fuzz target's seeds, each through the loader.
+mod seeds;
 /// The contract in `wit/`: documented, and unchanged since its release.
 mod wit;
