@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use rewarden_runtime::{Grants, Message, PluginSpec, Reward, Role, Runtime, RuntimeConfig, Sample, StopReason};
+use rewarden_runtime::{
+    Grants, Isolation, Message, PluginSpec, Reward, Role, Runtime, RuntimeConfig, Sample, StopReason,
+};
 
 /// Of the length and kind that GSM8K completions have.
 const RESPONSE: &str = "Natalia baked 48 rolls in the morning and half as many in the afternoon, so she baked 48/2 = \
@@ -25,28 +27,32 @@ fn native(c: &mut Criterion) {
     c.bench_function("score/native", |b| b.iter(|| gsm8k::score(black_box(&sample), &settings)));
 }
 
+/// Every way to judge, per sample: 256 answers at a time, on one thread unless the name says otherwise.
 fn sandboxed(c: &mut Criterion) {
     let plugin = build();
     let executor = tokio::runtime::Builder::new_current_thread().build().expect("an executor");
-    let reward = |jobs| -> Reward {
+    let reward = |jobs, isolation| -> Reward {
         let runtime = Runtime::new(RuntimeConfig { jobs, cache_dir: None }).expect("a runtime");
-        executor.block_on(runtime.load(&PluginSpec::path(&plugin))).expect("loads").reward().expect("a reward")
+        let spec = PluginSpec { isolation, ..PluginSpec::path(&plugin) };
+        executor.block_on(runtime.load(&spec)).expect("loads").reward().expect("a reward")
     };
-    let one: Arc<[Sample]> = vec![sample()].into();
     let batch: Arc<[Sample]> = vec![sample(); 256].into();
-
-    let single = reward(1);
-    c.bench_function("score/sample", |b| b.iter(|| executor.block_on(single.score_batch(one.clone()))));
-
-    let mut group = c.benchmark_group("score/batch256");
+    let mut group = c.benchmark_group("score");
     group.throughput(Throughput::Elements(256));
-    for jobs in [1, 2] {
-        let reward = reward(jobs);
-        group.bench_function(format!("{jobs}-threads"), |b| {
-            b.iter(|| executor.block_on(reward.score_batch(batch.clone())))
-        });
-    }
+    let mut bench = |id: &str, jobs, isolation| {
+        let reward = reward(jobs, isolation);
+        group.bench_function(id, |b| b.iter(|| executor.block_on(reward.score_batch(batch.clone()))));
+    };
+    bench("sample", 1, Isolation::Sample);
+    bench("batch256", 2, Isolation::Sample);
+    bench("batch", 1, Isolation::Batch);
+    bench("worker", 1, Isolation::Worker);
+    bench("worker-2-threads", 2, Isolation::Worker);
     group.finish();
+
+    let one: Arc<[Sample]> = vec![sample()].into();
+    let single = reward(1, Isolation::Sample);
+    c.bench_function("score/one-call", |b| b.iter(|| executor.block_on(single.score_batch(one.clone()))));
 }
 
 fn loading(c: &mut Criterion) {

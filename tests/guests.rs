@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
 
-use rewarden_runtime::{Grants, Limits, Plugin, PluginSpec, Runtime, RuntimeConfig};
+use rewarden_runtime::{Grants, Limits, Plugin, PluginSpec, Runtime, RuntimeConfig, Wasi};
 use serde_json::Value;
 
 /// Folders whose every subfolder is a plugin, and the file each must have besides its source.
@@ -16,10 +16,21 @@ const PLUGIN_FOLDERS: [(&str, &str); 3] =
 pub(crate) static GSM8K: LazyLock<PathBuf> = LazyLock::new(|| build("rewards/gsm8k"));
 pub(crate) static FIRST_REWARD: LazyLock<PathBuf> = LazyLock::new(|| build("guest-examples/first-reward"));
 pub(crate) static HOSTILE: LazyLock<PathBuf> = LazyLock::new(|| build("tests/guests/hostile"));
+pub(crate) static ASKER: LazyLock<PathBuf> = LazyLock::new(|| build("tests/guests/asker"));
+pub(crate) static HELPER: LazyLock<PathBuf> = LazyLock::new(|| build("tests/guests/helper"));
+/// Compiled the way an unported guest is: with the standard library's WASI.
+pub(crate) static STD: LazyLock<PathBuf> = LazyLock::new(|| build_wasip2("std-guest"));
 
-/// Every plugin of the tree and what builds it. A new folder that is not listed here fails `none_is_forgotten`.
-static ALL: [(&str, &LazyLock<PathBuf>); 3] =
-    [("rewards/gsm8k", &GSM8K), ("guest-examples/first-reward", &FIRST_REWARD), ("tests/guests/hostile", &HOSTILE)];
+/// Every plugin of the tree, what builds it, and whether it is sealed. A new folder that is not listed here fails
+/// `none_is_forgotten`.
+static ALL: [(&str, &LazyLock<PathBuf>, bool); 6] = [
+    ("rewards/gsm8k", &GSM8K, true),
+    ("guest-examples/first-reward", &FIRST_REWARD, true),
+    ("tests/guests/hostile", &HOSTILE, false),
+    ("tests/guests/asker", &ASKER, false),
+    ("tests/guests/helper", &HELPER, false),
+    ("tests/guests/std", &STD, false),
+];
 
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -48,17 +59,41 @@ fn build(dir: &str) -> PathBuf {
     PathBuf::from(printed.lines().next().expect("the path comes first"))
 }
 
+/// The package as cargo makes it for wasm32-wasip2: a component already, with WASI imports.
+fn build_wasip2(package: &str) -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("wasip2");
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(root()).args([
+        "build",
+        "--lib",
+        "--profile",
+        "guest",
+        "--target",
+        "wasm32-wasip2",
+        "--package",
+    ]);
+    command.arg(package).arg("--target-dir").arg(&target).env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    let output = command.output().expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    target.join("wasm32-wasip2/guest").join(format!("{}.wasm", package.replace('-', "_")))
+}
+
 /// Waits for a future on this thread.
 pub(crate) fn wait<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
 }
 
-/// Loads a plugin with every grant, in a runtime of two threads that the whole process shares.
-pub(crate) fn load(path: &Path, settings: Value, limits: Limits) -> Result<Plugin, rewarden_runtime::Error> {
+/// A runtime of two threads that the whole process shares.
+pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: LazyLock<Runtime> =
         LazyLock::new(|| Runtime::new(RuntimeConfig { jobs: 2, cache_dir: Some(cache_dir()) }).expect("a runtime"));
+    &RUNTIME
+}
+
+/// Loads a plugin that may log.
+pub(crate) fn load(path: &Path, settings: Value, limits: Limits) -> Result<Plugin, rewarden_runtime::Error> {
     let grants = Grants::new(["host-log"]).expect("a known name");
-    wait(RUNTIME.load(&PluginSpec { settings, limits, grants, ..PluginSpec::path(path) }))
+    wait(runtime().load(&PluginSpec { settings, limits, grants, ..PluginSpec::path(path) }))
 }
 
 #[test]
@@ -70,7 +105,7 @@ fn none_is_forgotten() {
             }
             let name = format!("{folder}/{}", entry.file_name().expect("a name").to_string_lossy());
             assert!(
-                ALL.iter().any(|(known, _)| *known == name),
+                ALL.iter().any(|(known, ..)| *known == name),
                 "{name} has no test: list it in tests/guests.rs, write one"
             );
             assert!(entry.join(needed).is_file(), "{name} has no {needed}");
@@ -82,9 +117,9 @@ fn none_is_forgotten() {
 
 #[test]
 fn all_of_them_build_and_load() {
-    for (name, path) in ALL {
-        let plugin = load(path, Value::Object(Default::default()), Limits::default()).expect(name);
-        let sealed = name != "tests/guests/hostile";
+    for (name, path, sealed) in ALL {
+        let spec = PluginSpec { wasi: Wasi::Virtual, ..PluginSpec::path(&**path) };
+        let plugin = wait(runtime().load(&spec)).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(plugin.sealed(), sealed, "{name} imports {:?}", plugin.imports());
     }
 }

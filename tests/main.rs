@@ -10,14 +10,20 @@ mod gsm8k;
 mod guests;
 /// One sin per test: no sibling's score changes, the process lives.
 mod hostile;
+/// What instances share under each isolation, and that nothing of it can be told from the scores.
+mod isolation;
 /// `rewarden plugin build` and `rewarden plugin inspect`.
 mod plugin;
 /// `rewarden rl`, and that nothing but the plugin teaches.
 mod rl;
+/// A rubric over real plugins: who is asked, what a fault costs, quarantine, swaps and shadows.
+mod rubric;
 /// `rewarden run`, and every shipped config.
 mod run;
 /// `rewarden score`: the line protocol.
 mod score;
+/// What guests may ask of the host: models, tools, and WASI with nothing behind it.
+mod services;
 /// `rewarden sft`.
 mod sft;
 /// What the tests of the training verbs share.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::guests::{rewarden, root};
-use crate::training::{checkpoint, copy, fails, finish, folder, rows, small, survives_a_kill};
+use crate::training::{checkpoint, copy, fails, finish, folder, rows, small, survives_a_kill, timeless};
 
 #[test]
 fn a_killed_stage_resumes_bit_for_bit() {
@@ -30,7 +30,17 @@ fn it_logs_every_trajectory_with_its_score_and_digest() {
         "optim/entropy",
         "env/all/by_group/frac_mixed",
         "stop/completed",
+        "rewards/gsm8k/std",
+        "rewards/gsm8k/weight",
+        "plugin/gsm8k/calls",
         "plugin/gsm8k/faults",
+        "plugin/gsm8k/traps",
+        "plugin/gsm8k/timeouts",
+        "plugin/gsm8k/irreproducible",
+        "plugin/gsm8k/fuel_mean",
+        "plugin/gsm8k/fuel_max",
+        "time/plugin/gsm8k/ms_p50",
+        "time/plugin/gsm8k/ms_p99",
         "time/sampling",
         "progress/batch",
     ];
@@ -44,6 +54,7 @@ fn it_logs_every_trajectory_with_its_score_and_digest() {
     for row in &rollouts {
         assert_eq!(row["scores"]["gsm8k"]["plugin"], digest);
         assert_eq!(row["reward"], row["scores"]["gsm8k"]["score"]["value"]);
+        assert!(row["scores"]["gsm8k"]["fuel"].as_u64().is_some_and(|fuel| fuel > 0) && row["turn_scores"].is_array());
         assert!(row["completion"][0]["content"].is_string() && row["advantage"].is_number());
         assert_eq!((&row["prompt"][0]["role"], &row["completion"][0]["role"]), (&"user".into(), &"assistant".into()));
         assert!(row["stop_reason"] == "completed" || row["stop_reason"] == "max_tokens", "{row:?}");
@@ -78,7 +89,7 @@ fn faults_are_data_until_the_config_says_otherwise() {
     let verb = |verb: &str, policy: &str| {
         let mut command = rewarden();
         command.args([verb, "configs/gsm8k-smoke.toml", "--set", "data.test_size=0", "--set"]);
-        command.arg(format!("data.path={}", data.display())).arg("--set").arg(format!("on_fault={policy}"));
+        command.arg(format!("data.path={}", data.display())).arg("--set").arg(format!("rubric.on_fault={policy}"));
         command.arg("--set").arg(format!("log_path={}", folder.path().join("run").display()));
         command.args(["--set", "rl.max_steps=1", "--set", "rl.groups_per_batch=8"]);
         command
@@ -95,6 +106,95 @@ fn faults_are_data_until_the_config_says_otherwise() {
     }
     assert_eq!(rows(&folder.path().join("run/rl/metrics.jsonl"))[0]["plugin/gsm8k/faults"], 16.0);
     fails(verb("rl", "fail_run"), &["reward `gsm8k` failed on sample", "skip_sample"]);
+    finish(verb("rl", "{fixed=-1.0}"));
+    for row in rows(&folder.path().join("run/rl/rollouts.jsonl")) {
+        let is_faulty = row["scores"]["gsm8k"]["fault"].is_object();
+        assert!(row["reward"].as_f64().is_some_and(|reward| (reward == -1.0) == is_faulty), "{row:?}");
+    }
+}
+
+/// Two rewards of a config: weights follow their course while raw answers are logged, one is not asked about samples of
+/// another source, and what people read stays the plain sum while the update learns from normalised rewards.
+#[test]
+fn a_rubric_of_the_config_reaches_logs_and_rollouts() {
+    let run = folder();
+    let mut command = small("rl", run.path());
+    let rewards = "reward=[{name='gsm8k', plugin='rewards/gsm8k', weight=[[0, 1.0], [4, 0.0]], on_fault={fixed=0.5}}, \
+                   {name='exact', plugin='guest-examples/first-reward', priority=2}, \
+                   {name='elsewhere', plugin='guest-examples/first-reward', data_source=['nowhere']}]";
+    command.args(["--set", rewards, "--set", "rubric.combine=normalize_then_sum", "--set", "stages=['rl']"]);
+    command.args(["--set", "rl.max_steps=5", "--set", "rl.save_every=0"]);
+    finish(command);
+    let metrics = rows(&run.path().join("rl/metrics.jsonl"));
+    let weights: Vec<f64> = metrics.iter().filter_map(|row| row["rewards/gsm8k/weight"].as_f64()).collect();
+    assert_eq!(weights, [1.0, 0.75, 0.5, 0.25, 0.0]);
+    for row in &metrics {
+        assert!(row["rewards/gsm8k/mean"].is_number() && row["rewards/exact/weight"] == 1.0, "{row:?}");
+        assert!(row["plugin/elsewhere/calls"] == 0.0 && !row.contains_key("rewards/elsewhere/mean"), "{row:?}");
+    }
+    for row in rows(&run.path().join("rl/rollouts.jsonl")) {
+        let value = |name: &str| row["scores"][name]["score"]["value"].as_f64().expect("a score");
+        let weight = weights[row["step"].as_u64().expect("a step") as usize];
+        let total = row["total"].as_f64().expect("a total");
+        assert!((total - weight * value("gsm8k") - value("exact")).abs() < 1e-12, "{row:?}");
+        assert!(row["reward"].is_number() && row["scores"].get("elsewhere").is_none(), "{row:?}");
+    }
+}
+
+/// Fault counts outlive the process: a run that is resumed quarantines and stops where the uninterrupted one does. All
+/// rows are of the kind the plugin cannot judge: 8 groups of 4 make 32 faults a step.
+#[test]
+fn quarantine_and_budget_survive_a_resume() {
+    let folder = folder();
+    let data = folder.path().join("rows.jsonl");
+    let row = |index: usize| {
+        format!(
+            r#"{{"messages":[{{"role":"user","content":"Say {index}"}},{{"role":"assistant","content":"{index}"}}]}}"#
+        )
+    };
+    fs::write(&data, (0..8).map(|index| row(index) + "\n").collect::<String>()).expect("written");
+    let verb = |verb: &str, run: &str, rules: &str| {
+        let mut command = rewarden();
+        command.args([verb, "configs/gsm8k-smoke.toml", "--set", "data.test_size=0", "--set", "rl.max_steps=6"]);
+        command.args(["--set", "rl.groups_per_batch=8", "--set", "rl.save_every=2", "--set", "rl.max_tokens=4"]);
+        command.arg("--set").arg(format!("data.path={}", data.display())).args(["--set", &format!("rubric={rules}")]);
+        command.arg("--set").arg(format!("log_path={}", folder.path().join(run).display()));
+        command
+    };
+    let quarantine = "{quarantine_after=100}";
+    finish(verb("sft", "run", quarantine));
+    copy(&folder.path().join("run"), &folder.path().join("budget"));
+    finish(verb("rl", "run", quarantine));
+    let run = folder.path().join("run");
+    let metrics = rows(&run.join("rl/metrics.jsonl"));
+    let calls: Vec<f64> = metrics.iter().filter_map(|row| row["plugin/gsm8k/calls"].as_f64()).collect();
+    assert_eq!(calls, [32.0, 32.0, 32.0, 32.0, 0.0, 0.0], "the hundredth fault in a row comes in step 3");
+    let rollouts = rows(&run.join("rl/rollouts.jsonl"));
+    let last = &rollouts.last().expect("a rollout")["scores"]["gsm8k"]["fault"];
+    assert_eq!((&last["kind"], &last["detail"]["since_step"]), (&"quarantined".into(), &3.into()));
+
+    // As if it had been killed before its second checkpoint.
+    let (whole, index) = (timeless(&run, "rl"), run.join("rl/checkpoints.jsonl"));
+    let checkpoints = fs::read_to_string(&index).expect("an index");
+    fs::write(&index, checkpoints.lines().next().expect("a checkpoint").to_owned() + "\n").expect("written");
+    let mut resume = verb("rl", "run", quarantine);
+    resume.arg("--resume");
+    finish(resume);
+    assert_eq!(timeless(&run, "rl"), whole);
+    assert_eq!(rows(&run.join("rl/rollouts.jsonl")), rollouts);
+    let counts = |text: &str| {
+        text.lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["rubric"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(counts(&fs::read_to_string(&index).expect("an index")), counts(&checkpoints));
+
+    let spent = ["`rubric.fault_budget` = 150", "`gsm8k` 160 times"];
+    fails(verb("rl", "budget", "{fault_budget=150}"), &spent);
+    let mut resume = verb("rl", "budget", "{fault_budget=150}");
+    resume.arg("--resume");
+    fails(resume, &spent);
+    assert_eq!(rows(&folder.path().join("budget/rl/metrics.jsonl")).len(), 4, "four steps stay finished");
 }
 
 #[test]

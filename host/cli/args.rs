@@ -100,6 +100,9 @@ bytes, so the printed digest can be compared between machines with the same tool
 pub(crate) struct BuildArgs {
     /// The folder with the plugin's Cargo.toml
     pub(crate) dir: PathBuf,
+    /// Compile without optimisation and with function names, for traps that say where
+    #[arg(long)]
+    pub(crate) debug: bool,
     /// Where to write the component instead of <target>/plugins/<name>.wasm
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,

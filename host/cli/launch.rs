@@ -4,8 +4,8 @@ use std::fs;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use rewarden_runtime::{PluginSpec, Runtime};
-use rewarden_train::{Error, Existing, Observer, Rubric, RunConfig, Stage, Summary, WeightedReward};
+use rewarden_runtime::{Error, Grader, PluginSpec, Rubric, Runtime};
+use rewarden_train::{Existing, Observer, RewardConfig, RunConfig, Stage, Summary};
 
 use crate::args::TrainArgs;
 use crate::{plugin, progress, runtime};
@@ -14,7 +14,7 @@ use crate::{plugin, progress, runtime};
 pub(crate) fn launch(
     args: &TrainArgs,
     stages: impl Fn(&RunConfig) -> Vec<Stage>,
-    go: impl FnOnce(&RunConfig, Option<&Rubric>, Existing, Observer) -> rewarden_train::Result<Summary>,
+    go: impl FnOnce(&RunConfig, Option<&mut Rubric>, Existing, Observer) -> rewarden_train::Result<Summary>,
 ) -> Result<ExitCode> {
     let text = fs::read_to_string(&args.config).with_context(|| format!("cannot read {}", args.config.display()))?;
     let config = RunConfig::parse(&args.config, &text, &args.set)?;
@@ -23,10 +23,10 @@ pub(crate) fn launch(
         return Ok(ExitCode::SUCCESS);
     }
     let stages = stages(&config);
-    let rubric = if stages.iter().any(|&stage| stage != Stage::Sft) { Some(rubric(&config)?) } else { None };
+    let mut rubric = if stages.iter().any(|&stage| stage != Stage::Sft) { Some(rubric(&config)?) } else { None };
     let existing = if args.resume { Existing::Resume } else { Existing::SetAside };
     let mut progress = progress::Progress::new();
-    let summary = go(&config, rubric.as_ref(), existing, &mut |event| progress.show(event))?;
+    let summary = go(&config, rubric.as_mut(), existing, &mut |event| progress.show(event))?;
     progress::summarise(&config, &stages, &summary)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -34,21 +34,28 @@ pub(crate) fn launch(
 /// Every reward of the config: built if it is a folder, loaded, and asked for the right world.
 fn rubric(config: &RunConfig) -> Result<Rubric> {
     let runtime = runtime::start(0)?;
-    let load = |reward: &rewarden_train::RewardConfig| -> Result<WeightedReward> {
+    let load = |reward: &RewardConfig| -> Result<Grader> {
         let spec = PluginSpec {
             name: reward.name.clone(),
-            path: plugin::build::ensure_built(&reward.plugin)?,
             settings: serde_json::to_value(&reward.settings)?,
             seed: config.guest_seed(),
             limits: reward.limits.clone(),
             grants: reward.grants.clone(),
+            ..PluginSpec::path(plugin::build::ensure_built(&reward.plugin)?)
         };
-        Ok(WeightedReward { name: reward.name.clone(), weight: reward.weight, reward: loaded(&runtime, &spec)? })
+        Ok(Grader {
+            name: reward.name.clone(),
+            weight: reward.weight.clone(),
+            priority: reward.priority,
+            data_source: reward.data_source.clone(),
+            on_fault: reward.on_fault,
+            reward: loaded(&runtime, &spec)?,
+        })
     };
     let named =
         |reward| load(reward).with_context(|| format!("reward `{}` of the config cannot be loaded", reward.name));
     let rewards = config.reward.iter().map(named).collect::<Result<_>>()?;
-    Rubric::new(rewards, config.on_fault).map_err(Error::into)
+    Rubric::new(rewards, config.rubric).map_err(Error::into)
 }
 
 fn loaded(runtime: &Runtime, spec: &PluginSpec) -> Result<rewarden_runtime::Reward> {

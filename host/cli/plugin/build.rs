@@ -18,18 +18,18 @@ use crate::args::BuildArgs;
 use crate::plugin::cargo::{Crate, compile};
 
 pub(crate) fn run(args: BuildArgs) -> Result<ExitCode> {
-    let (path, component) = build(&args.dir, args.output.as_deref())?;
+    let (path, component) = build(&args.dir, args.output.as_deref(), args.debug)?;
     println!("{}\n{} bytes\n{}", path.display(), component.len(), Digest::of(&component));
     Ok(ExitCode::SUCCESS)
 }
 
 /// The component for a path in a configuration: a folder is built if need be, a file is taken as it is.
 pub(crate) fn ensure_built(path: &Path) -> Result<PathBuf> {
-    if path.is_dir() { Ok(build(path, None)?.0) } else { Ok(path.to_owned()) }
+    if path.is_dir() { Ok(build(path, None, false)?.0) } else { Ok(path.to_owned()) }
 }
 
 /// Builds the folder's crate; returns where the component lies and its bytes.
-fn build(dir: &Path, output: Option<&Path>) -> Result<(PathBuf, Vec<u8>)> {
+fn build(dir: &Path, output: Option<&Path>, debug: bool) -> Result<(PathBuf, Vec<u8>)> {
     if !dir.join("Cargo.toml").is_file() {
         bail!(
             "{} holds no Cargo.toml: name the folder of a Rust plugin, or a .wasm file to `score` and `inspect`",
@@ -37,12 +37,13 @@ fn build(dir: &Path, output: Option<&Path>) -> Result<(PathBuf, Vec<u8>)> {
         );
     }
     let package = Crate::read(dir)?;
-    let module = compile(&package)?;
+    let module = compile(&package, debug)?;
     let core = fs::read(&module).with_context(|| format!("cannot read what cargo built, {}", module.display()))?;
     let component = encode(&core).with_context(|| {
         format!("{} does not become a component: does it use `rewarden_sdk::reward!`?", dir.display())
     })?;
-    let default = || package.own_folder("plugins").join(format!("{}.wasm", package.name));
+    let suffix = if debug { "-debug" } else { "" };
+    let default = || package.own_folder("plugins").join(format!("{}{suffix}.wasm", package.name));
     let path = output.map_or_else(default, Path::to_owned);
     write(&path, &component).with_context(|| format!("cannot write {}", path.display()))?;
     Ok((path, component))

@@ -78,8 +78,11 @@ impl Crate {
         folder.join(&Digest::of(self.workspace_root.as_os_str().as_encoded_bytes()).hex()[..16])
     }
 
-    /// `guest` where the workspace has that profile, `release` elsewhere.
-    fn profile(&self) -> &'static str {
+    /// `guest` where the workspace has that profile, `release` elsewhere; without optimisation `dev`.
+    fn profile(&self, debug: bool) -> &'static str {
+        if debug {
+            return "dev";
+        }
         let manifest = fs::read_to_string(self.workspace_root.join("Cargo.toml")).unwrap_or_default();
         let manifest: toml::Table = manifest.parse().unwrap_or_default();
         let has_guest = manifest.get("profile").and_then(|profiles| profiles.get("guest")).is_some();
@@ -88,10 +91,10 @@ impl Crate {
 }
 
 /// Compiles the crate to a core module and returns where it lies. Quiet unless it takes long or fails.
-pub(crate) fn compile(package: &Crate) -> Result<PathBuf> {
+pub(crate) fn compile(package: &Crate, debug: bool) -> Result<PathBuf> {
     ensure_target(&package.dir)?;
     let guests = package.own_folder("guests");
-    let profile = package.profile();
+    let profile = package.profile(debug);
     let mut command = cargo(&package.dir);
     command
         .args(["build", "--lib", "--target", TARGET, "--profile", profile, "--package", &package.name])
@@ -103,7 +106,8 @@ pub(crate) fn compile(package: &Crate) -> Result<PathBuf> {
     if !output.status.success() {
         bail!("{} does not compile:\n{}", package.dir.display(), text(&output.stderr));
     }
-    Ok(guests.join(TARGET).join(profile).join(format!("{}.wasm", package.library)))
+    let folder = if debug { "debug" } else { profile };
+    Ok(guests.join(TARGET).join(folder).join(format!("{}.wasm", package.library)))
 }
 
 /// Panic messages hold source paths; mapped, they are the same on every machine.

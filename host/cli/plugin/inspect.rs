@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use rewarden_runtime::{Grants, Plugin, PluginSpec};
+use rewarden_runtime::{Plugin, PluginSpec, Wasi};
 use serde_json::{Value, json};
 
 use crate::args::InspectArgs;
@@ -12,8 +12,8 @@ use crate::runtime;
 
 pub(crate) fn run(args: InspectArgs) -> Result<ExitCode> {
     let path = ensure_built(&args.plugin)?;
-    // Looking grants what can be granted: a plugin is shown together with what it wants, not refused for it.
-    let spec = PluginSpec { grants: Grants::new(["host-log"])?, ..PluginSpec::path(&path) };
+    // Looking grants nothing and refuses nothing: a plugin is shown together with what it wants.
+    let spec = PluginSpec { wasi: Wasi::Virtual, ..PluginSpec::path(&path) };
     let plugin = runtime::block_on(runtime::start(1)?.load(&spec))??;
     match args.json {
         true => println!("{}", as_json(&plugin)),
@@ -30,6 +30,8 @@ fn as_json(plugin: &Plugin) -> Value {
         "exports": plugin.exports(),
         "imports": plugin.imports(),
         "sealed": plugin.sealed(),
+        "snapshot": plugin.no_snapshot().is_none(),
+        "no_snapshot": plugin.no_snapshot(),
         "size_bytes": plugin.size_bytes(),
         "name": manifest.name,
         "version": manifest.version,
@@ -50,6 +52,10 @@ fn as_text(plugin: &Plugin) -> String {
         true => "yes: it imports nothing, so equal input gives equal scores".to_owned(),
         false => format!("no: it imports {}", plugin.imports().join(", ")),
     };
+    let snapshot = match plugin.no_snapshot() {
+        None => "yes: instances start configured".to_owned(),
+        Some(reason) => format!("no: {reason}; every instance runs configure"),
+    };
     let settings = match schema(plugin) {
         Value::Null => "no schema".to_owned(),
         schema => format!("{schema:#}").replace('\n', "\n          "),
@@ -63,6 +69,7 @@ fn as_text(plugin: &Plugin) -> String {
         ("world", plugin.world().to_string()),
         ("exports", plugin.exports().join(", ")),
         ("sealed", sealed),
+        ("snapshot", snapshot),
         ("settings", settings),
     ];
     lines.iter().map(|(key, value)| format!("{key:<9} {value}\n")).collect()

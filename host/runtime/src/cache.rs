@@ -20,6 +20,9 @@ use crate::Digest;
 
 const MAC_BYTES: usize = 32;
 
+/// Native code in the folder, over all plugins: a hundred interpreters, or ten thousand Rust plugins.
+const CODE_BYTES_MAX: u64 = 4 << 30;
+
 /// An open cache folder: its path and the key of its files. Cheap to keep; safe to share, also between processes.
 pub(crate) struct Cache {
     dir: PathBuf,
@@ -59,6 +62,8 @@ impl Cache {
             );
             return None;
         }
+        // Makes the file the youngest, so that what is used stays.
+        let _ = fs::File::open(self.dir.join(&name)).and_then(|file| file.set_modified(now()));
         deserialize(engine, code)
     }
 
@@ -77,10 +82,39 @@ impl Cache {
         file.write_all(&self.mac(&name, &code).finalize().into_bytes())?;
         file.write_all(&code)?;
         file.persist(self.dir.join(&name))?;
+        self.make_room()
+    }
+
+    /// Deletes the native code that was not used for longest, until the rest fits.
+    fn make_room(&self) -> io::Result<()> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            if entry.path().extension().is_some_and(|extension| extension == "cwasm") {
+                let found = entry.metadata()?;
+                files.push((found.modified()?, found.len(), entry.path()));
+            }
+        }
+        files.sort();
+        let mut bytes: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
+        for (_, size, path) in files {
+            if bytes <= CODE_BYTES_MAX {
+                break;
+            }
+            // Another process may have been faster.
+            let _ = fs::remove_file(path);
+            bytes -= size;
+        }
         Ok(())
     }
 
-    fn mac(&self, name: &str, code: &[u8]) -> Hmac<Sha256> {
+    /// Where a file of this name lies.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Vouches for something stored under a name: only who can read the folder's key can make one.
+    pub(crate) fn mac(&self, name: &str, code: &[u8]) -> Hmac<Sha256> {
         Hmac::<Sha256>::new_from_slice(&self.key)
             .expect("HMAC takes keys of any length")
             .chain_update(name)
@@ -104,6 +138,11 @@ fn deserialize(engine: &Engine, code: &[u8]) -> Option<Component> {
     let component = unsafe { Component::deserialize(engine, code) };
     // An engine of another version or processor is an ordinary miss; wasmtime checks that itself.
     component.ok()
+}
+
+#[allow(clippy::disallowed_methods, reason = "only decides which files are deleted first")]
+fn now() -> std::time::SystemTime {
+    std::time::SystemTime::now()
 }
 
 #[cfg(unix)]

@@ -19,6 +19,21 @@ impl Digest {
         Digest(Sha256::digest(bytes).into())
     }
 
+    /// The digest of several texts, each with its length, so that no two lists of parts look alike.
+    pub(crate) fn of_parts(parts: &[&[u8]]) -> Digest {
+        let mut hasher = Sha256::new();
+        for part in parts {
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        Digest(hasher.finalize().into())
+    }
+
+    /// The bytes.
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The 64 lower-case hex digits, without the `sha256:` in front.
     pub fn hex(&self) -> String {
         hex(&self.0)

@@ -1,29 +1,98 @@
-//! The one wasmtime engine of a process, in its deterministic profile.
+//! The wasmtime engines of a process, one per profile, each with a pool of instances and a ticker for deadlines.
 //!
-//! Whatever could make two machines disagree about a score is off or pinned down; whatever guest toolchains need stays
-//! on. Threads, GC and exceptions are absent because their crate features are: less code that untrusted bytes reach.
+//! Whatever could make two machines disagree about a score is off or pinned down in the deterministic profile; whatever
+//! guest toolchains need stays on. Threads, GC and exceptions are absent because their crate features are: less code that
+//! untrusted bytes reach.
 
-use std::sync::mpsc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy};
 
 use crate::Error;
 
-/// How often the ticker advances the engine's epoch: the grain of every deadline.
+/// How often the ticker advances an engine's epoch: the grain of every deadline.
 pub(crate) const TICK: Duration = Duration::from_millis(5);
+
+/// Profiles a process may use at a time. Each reserves address space and a thread; plugins need one or two.
+const PROFILES_MAX: usize = 16;
+
+/// Host stack below the deepest frame of a guest: host functions run on the same stack.
+const HOST_STACK_BYTES: usize = 1 << 20;
 
 /// How many epochs a deadline of `timeout_ms` spans. One more than the division says, because the first is cut short.
 pub(crate) fn ticks(timeout_ms: u64) -> u64 {
     timeout_ms.div_ceil(TICK.as_millis() as u64).saturating_add(1)
 }
 
-/// An engine with room for `slots` instances at a time, and its ticker.
-pub(crate) fn start(slots: u32) -> Result<Engine, Error> {
+/// What a plugin may choose about its engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Profile {
+    /// Fuel is counted and NaNs are canonical; otherwise only the clock stops a guest, and guests run faster.
+    pub(crate) deterministic: bool,
+    pub(crate) stack_bytes_max: usize,
+}
+
+/// The engines made so far.
+pub(crate) struct Engines {
+    slots: usize,
+    made: Mutex<BTreeMap<Profile, Arc<Pool>>>,
+}
+
+/// An engine and the right to hold instances in it.
+pub(crate) struct Pool {
+    pub(crate) engine: Engine,
+    pub(crate) profile: Profile,
+    /// As many permits as the pool has room for: a full pool is an error, a queue is not.
+    slots: Arc<Semaphore>,
+}
+
+impl Engines {
+    /// None yet; each will have room for `slots` instances at a time.
+    pub(crate) fn new(slots: usize) -> Engines {
+        Engines { slots, made: Mutex::default() }
+    }
+
+    /// The engine of this profile, made when it is first asked for.
+    pub(crate) fn get(&self, profile: Profile) -> Result<Arc<Pool>, Error> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = made.get(&profile) {
+            return Ok(pool.clone());
+        }
+        if made.len() == PROFILES_MAX {
+            let reason =
+                format!("{PROFILES_MAX} different values of `stack_bytes_max` are in use; give plugins the same");
+            return Err(Error::Engine { reason });
+        }
+        let pool = Arc::new(Pool {
+            engine: start(profile, self.slots)?,
+            profile,
+            slots: Arc::new(Semaphore::new(self.slots)),
+        });
+        made.insert(profile, pool.clone());
+        Ok(pool)
+    }
+}
+
+impl Pool {
+    /// The right to hold `instances` at a time. Waiting for it is queueing: no sample's deadline runs yet.
+    pub(crate) async fn slots(&self, instances: u32) -> OwnedSemaphorePermit {
+        self.slots.clone().acquire_many_owned(instances).await.expect("the semaphore is never closed")
+    }
+
+    /// Whether others would still find room if one instance more were kept without being used.
+    pub(crate) fn can_spare(&self, instances: usize) -> bool {
+        self.slots.available_permits() >= instances
+    }
+}
+
+fn start(profile: Profile, slots: usize) -> Result<Engine, Error> {
     let failed = |error: wasmtime::Error| Error::Engine { reason: format!("{error:#}") };
-    let mut config = profile();
-    config.allocation_strategy(pool(slots));
+    let mut config = settings(profile);
+    config.allocation_strategy(pool(slots.try_into().unwrap_or(u32::MAX)));
     // The pool reserves address space for every slot at once. A container or a `ulimit -v` may not have that much;
     // then each instance maps its own memory, which is slower and otherwise the same.
     let engine = match Engine::new(&config) {
@@ -38,22 +107,22 @@ pub(crate) fn start(slots: u32) -> Result<Engine, Error> {
     Ok(engine)
 }
 
-fn profile() -> Config {
+fn settings(profile: Profile) -> Config {
     let mut config = Config::new();
     // Winch has had sandbox escapes and knows no epochs.
     config.strategy(Strategy::Cranelift).cranelift_opt_level(OptLevel::Speed);
     // Fuel is the reproducible limit. Epochs stop what fuel does not see, such as one huge memory.fill on a slow
     // machine.
-    config.consume_fuel(true).epoch_interruption(true);
+    config.consume_fuel(profile.deterministic).epoch_interruption(true);
     // The bits of a NaN and the results of relaxed SIMD differ between machines, and a guest could look at them.
-    config.cranelift_nan_canonicalization(true).wasm_relaxed_simd(false);
+    config.cranelift_nan_canonicalization(profile.deterministic).wasm_relaxed_simd(false);
     // Nothing here needs several calls inside one store, and calls cost a fraction without the bookkeeping.
     config.concurrency_support(false);
     config.wasm_memory64(false);
     // Fused adapters of some toolchains hold two memories: wasmtime 48 panics while compiling them when this is off.
     config.wasm_multi_memory(true);
     config.wasm_tail_call(true);
-    config.max_wasm_stack(1 << 20);
+    config.max_wasm_stack(profile.stack_bytes_max).async_stack_size(profile.stack_bytes_max + HOST_STACK_BYTES);
     config
 }
 

@@ -1,5 +1,6 @@
-//! `Error`: the host cannot go on with this plugin. Each names the file, says what is wrong and what to do about it.
+//! `Error`: the host cannot go on with this plugin or rubric. Each names the file, says what is wrong and what to do about it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
@@ -7,7 +8,8 @@ use crate::Fault;
 
 /// Why a runtime could not start or a plugin could not be loaded.
 ///
-/// Owned and `Send + Sync`; never produced while samples are scored (that is a [`Fault`]). The text of each is for the
+/// Owned and `Send + Sync`; never produced while samples are scored (that is a [`Fault`]), unless a rubric was told to
+/// stop at faults. The text of each is for the
 /// person who configured the plugin.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -69,8 +71,9 @@ pub enum Error {
     },
     /// The plugin imports WASI, which no plugin gets.
     #[error(
-        "{} imports {import}, and plugins get no WASI: build it for the target wasm32-unknown-unknown \
-         (`rewarden plugin build` does) and avoid files, clocks, environment and HashMap's random seed", path.display()
+        "{} imports {import}, and plugins get no WASI: build it for the target wasm32-unknown-unknown (`rewarden plugin \
+         build` does) and avoid files, clocks, environment and HashMap's random seed; or give it an empty, deterministic \
+         one with `wasi = \"virtual\"` in its configuration", path.display()
     )]
     Wasi {
         /// The file.
@@ -79,22 +82,23 @@ pub enum Error {
         import: String,
     },
     /// The plugin imports something this host does not have.
-    #[error("{} imports {import}, which this host does not offer; it offers rewarden:plugin/host-log@0.1.0", path.display())]
+    #[error(
+        "{} imports {import}, which this host does not offer; it offers host-log, host-model and host-tools of \
+         rewarden:plugin@0.1.0", path.display()
+    )]
     UnknownImport {
         /// The file.
         path: PathBuf,
         /// The import.
         import: String,
     },
-    /// The plugin imports a host interface that it was not granted.
-    #[error(
-        "the plugin {plugin} imports {import}, which is not granted: add `grants = [\"{import}\"]` to its configuration, or use a build that does not import it"
-    )]
-    NotGranted {
+    /// The limits cannot be armed.
+    #[error("the limits of the plugin {plugin} cannot be used: {reason}")]
+    Limits {
         /// The plugin's name.
         plugin: String,
-        /// The interface.
-        import: String,
+        /// The key and what it may be.
+        reason: String,
     },
     /// The settings are not a JSON object.
     #[error("the settings of the plugin {plugin} must be a table (a JSON object), and are {found}")]
@@ -127,4 +131,45 @@ pub enum Error {
         /// What it said.
         reason: String,
     },
+    /// A rubric whose graders or rules cannot work together.
+    #[error("config key `{key}`: {reason}")]
+    Rubric {
+        /// The key in a config, such as `reward.gsm8k.weight`.
+        key: String,
+        /// What is wrong and what would be right.
+        reason: String,
+    },
+    /// A grader that was told to stop the run at a fault had one.
+    #[error("reward `{name}` failed on sample {sample}: {fault}; `on_fault = \"skip_sample\"` would go on without it")]
+    Faulted {
+        /// The grader's name.
+        name: String,
+        /// The sample's id.
+        sample: String,
+        /// What happened.
+        fault: Fault,
+    },
+    /// The graders of a rubric faulted more often than its rules allow.
+    #[error(
+        "the rewards faulted more often than `rubric.fault_budget` = {budget} allows: {}, the last time on sample \
+         {sample}: {fault}. Mend or replace the plugin, or raise the budget",
+        counted(faults)
+    )]
+    FaultBudget {
+        /// How many were allowed.
+        budget: u64,
+        /// How many there were, by grader.
+        faults: BTreeMap<String, u64>,
+        /// The id of the last sample with one.
+        sample: String,
+        /// What happened there.
+        fault: Fault,
+    },
+}
+
+/// Who faulted how often, those who did.
+fn counted(faults: &BTreeMap<String, u64>) -> String {
+    let times = |count: u64| if count == 1 { "once".to_owned() } else { format!("{count} times") };
+    let faulty = faults.iter().filter(|(_, count)| **count > 0);
+    faulty.map(|(name, count)| format!("`{name}` {}", times(*count))).collect::<Vec<_>>().join(", ")
 }

@@ -12,7 +12,8 @@ const MESSAGE_BYTES_MAX: usize = 4096;
 /// Why a sample has no score: a limit it ran into, a trap, a malformed answer, or the guest's own refusal.
 ///
 /// Small, owned and `Send + Sync`; free to keep beside the scores for as long as the run lasts. A wrong answer is never
-/// a fault: that is a score of 0. The first five are the host's findings, the last four the guest's own words.
+/// a fault: that is a score of 0. The first five are the host's findings, the next four the guest's own
+/// words, the last a rubric's decision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "detail", rename_all = "kebab-case")]
 pub enum Fault {
@@ -44,6 +45,14 @@ pub enum Fault {
     Unavailable(String),
     /// The guest says: I have a bug, or a limit of my own.
     Internal(String),
+    /// The guest was not asked: it faulted too often in a row
+    /// ([`RubricRules::quarantine_after`](crate::RubricRules::quarantine_after)).
+    Quarantined {
+        /// The training step at which that happened.
+        since_step: u32,
+        /// How many faults in a row it took.
+        faults: u32,
+    },
 }
 
 impl Fault {
@@ -59,7 +68,14 @@ impl Fault {
             Fault::Misconfigured(_) => "misconfigured",
             Fault::Unavailable(_) => "unavailable",
             Fault::Internal(_) => "internal",
+            Fault::Quarantined { .. } => "quarantined",
         }
+    }
+
+    /// Whether the same sample would meet the same fault on every machine. The deadline is the one that depends on how
+    /// fast the machine is.
+    pub fn is_reproducible(&self) -> bool {
+        !matches!(self, Fault::Deadline { .. })
     }
 
     /// A guest's own fault, its words made safe to print.
@@ -87,6 +103,12 @@ impl fmt::Display for Fault {
             Fault::Misconfigured(text) => write!(f, "the plugin refuses its settings: {text}"),
             Fault::Unavailable(text) => write!(f, "the plugin lacks a host service: {text}"),
             Fault::Internal(text) => write!(f, "the plugin failed: {text}"),
+            Fault::Quarantined { since_step, faults } => {
+                write!(
+                    f,
+                    "the plugin is quarantined since step {since_step}, after {faults} faults in a row; a swap lifts it"
+                )
+            }
         }
     }
 }
@@ -134,7 +156,9 @@ mod tests {
 
     #[test]
     fn serialises_under_its_kind() {
-        for fault in [Fault::Deadline { timeout_ms: 5 }, Fault::OutOfFuel { fuel: 7 }, Fault::Trap("boom".into())] {
+        let quarantined = Fault::Quarantined { since_step: 3, faults: 8 };
+        let trap = Fault::Trap("boom".into());
+        for fault in [Fault::Deadline { timeout_ms: 5 }, Fault::OutOfFuel { fuel: 7 }, trap, quarantined] {
             let json = serde_json::to_value(&fault).unwrap();
             assert_eq!(json["kind"], fault.kind());
             assert_eq!(serde_json::from_value::<Fault>(json).unwrap(), fault);

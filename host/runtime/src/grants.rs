@@ -1,13 +1,14 @@
-//! Which host services a plugin may import. The import list is the permission list: nothing else is ever linked.
+//! Which host services a plugin may use. A plugin may import what it likes of ours; what it was not granted answers
+//! `unavailable` and says which line grants it.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 /// Host interfaces that this version can grant.
-const GRANTABLE: [&str; 1] = ["host-log"];
+const GRANTABLE: [&str; 3] = ["host-log", "host-model", "host-tools"];
 
-/// The host interfaces a plugin is allowed to import; none by default.
+/// The host interfaces a plugin is allowed to use; none by default.
 ///
 /// A small ordered set of names, cheap to clone, `Send + Sync`; written in a configuration as a list of strings such as
 /// `grants = ["host-log"]`. A plugin that needs none of them is *sealed*: its scores depend on its input alone.
@@ -16,7 +17,7 @@ const GRANTABLE: [&str; 1] = ["host-log"];
 pub struct Grants(BTreeSet<String>);
 
 impl Grants {
-    /// Grants nothing: only sealed plugins load.
+    /// Grants nothing: every service answers `unavailable`, and log lines go nowhere.
     pub fn none() -> Grants {
         Grants::default()
     }

@@ -19,30 +19,38 @@ impl LogState {
         let lines_left = limits.log_lines_max;
         LogState { plugin: plugin.to_owned(), lines_left, line_bytes_max: limits.log_line_bytes_max }
     }
+
+    /// Keeps one line, cut to size, or drops it and says once that it does.
+    pub(crate) fn line(&mut self, level: log::Level, text: &str) {
+        if self.lines_left == 0 {
+            return;
+        }
+        self.lines_left -= 1;
+        log::log!(target: "rewarden::plugin", level, "{}: {}", self.plugin, printable(text, self.line_bytes_max));
+        if self.lines_left == 0 {
+            log::warn!(target: "rewarden::plugin", "{}: further lines of this sample are dropped", self.plugin);
+        }
+    }
 }
 
-/// Links the interface. Only done for plugins that were granted it.
-pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    add_to_linker::<State, HasSelf<State>>(linker, |state| state)
+/// Links the interface; without the grant its lines go nowhere, and nothing tells the guest.
+pub(crate) fn link(linker: &mut Linker<State>, granted: bool) -> wasmtime::Result<()> {
+    if granted {
+        return add_to_linker::<State, HasSelf<State>>(linker, |state| state);
+    }
+    let mut interface = linker.instance("rewarden:plugin/host-log@0.1.0")?;
+    interface.func_wrap("log", |_, _: (Level, String)| Ok(()))
 }
 
 impl Host for State {
     fn log(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
-        let log = &mut self.log;
-        if log.lines_left == 0 {
-            return Ok(());
-        }
-        log.lines_left -= 1;
         let level = match level {
             Level::Debug => log::Level::Debug,
             Level::Info => log::Level::Info,
             Level::Warn => log::Level::Warn,
             Level::Error => log::Level::Error,
         };
-        log::log!(target: "rewarden::plugin", level, "{}: {}", log.plugin, printable(&message, log.line_bytes_max));
-        if log.lines_left == 0 {
-            log::warn!(target: "rewarden::plugin", "{}: further lines of this sample are dropped", log.plugin);
-        }
+        self.log.line(level, &message);
         Ok(())
     }
 }

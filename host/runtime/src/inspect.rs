@@ -11,7 +11,7 @@ use wasmparser::component_types::{ComponentEntityType, ComponentInstanceTypeId};
 use wasmparser::types::TypesRef;
 use wasmparser::{ComponentExternalKind, Parser, Payload, Validator, WasmFeatures};
 
-use crate::{Error, Grants};
+use crate::{Error, Grants, Wasi};
 
 /// The package whose interfaces plugins are made of, up to the version.
 const PACKAGE: &str = "rewarden:plugin/";
@@ -143,15 +143,23 @@ fn world(path: &Path, imports: &[String], exports: &[String]) -> Result<World, E
     }
 }
 
-/// Compares what the plugin imports with what it was granted.
-pub(crate) fn check_imports(path: &Path, plugin: &str, imports: &[String], grants: &Grants) -> Result<(), Error> {
+/// Whether the plugin imports this interface of ours.
+pub(crate) fn imports_ours(imports: &[String], interface: &str) -> bool {
+    imports.iter().any(|import| our_interface(import) == Some(interface))
+}
+
+/// Whether the plugin imports anything of WASI.
+pub(crate) fn wants_wasi(imports: &[String]) -> bool {
+    imports.iter().any(|import| import.starts_with("wasi:"))
+}
+
+/// Refuses a plugin that imports what this host does not have. What it has and did not grant is linked to a refusal.
+pub(crate) fn check_imports(path: &Path, imports: &[String], wasi: Wasi) -> Result<(), Error> {
     for import in imports {
         match our_interface(import) {
-            Some(interface) if grants.allows(interface) => {}
-            Some(interface) if Grants::is_grantable(interface) => {
-                return Err(Error::NotGranted { plugin: plugin.to_owned(), import: interface.to_owned() });
-            }
-            _ if import.starts_with("wasi:") => {
+            Some(interface) if Grants::is_grantable(interface) => {}
+            None if import.starts_with("wasi:") && wasi == Wasi::Virtual => {}
+            None if import.starts_with("wasi:") => {
                 return Err(Error::Wasi { path: path.to_owned(), import: import.clone() });
             }
             _ => return Err(Error::UnknownImport { path: path.to_owned(), import: import.clone() }),

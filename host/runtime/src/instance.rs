@@ -1,15 +1,20 @@
 //! One instance in one store: how it is bounded, started, asked, and how its end is named.
 //!
-//! A store serves one sample and is dropped, whatever happened: after a trap nothing in it can be trusted, and after a
-//! success nothing in it may reach the next sample.
+//! A store holds one instance and nothing else, because a trap poisons all of it. Who may use it for how long is decided
+//! in `judge.rs`.
 
 use wasmtime::component::{Instance, InstancePre};
-use wasmtime::{Engine, ResourceLimiter, Store, Trap, WasmBacktrace};
+use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
 
+use crate::engine::{self, Pool};
 use crate::fault::printable;
-use crate::generated::exports::rewarden::plugin::{plugin, reward};
+use crate::generated::exports::rewarden::plugin::{plugin, reward, tool};
+use crate::host_call::HostCalls;
 use crate::host_log::LogState;
-use crate::{Fault, Limits, Manifest, Sample, Score, engine, output};
+use crate::plugin::Linked;
+use crate::wasi::VirtualWasi;
+use crate::{Fault, Limits, Manifest, Sample, Score, ToolCall, ToolOutput, ToolSpec, output};
 
 /// Component-model handles, core instances, memories and tables that one store may hold. No reward comes near them.
 const HANDLES_MAX: usize = 10_000;
@@ -17,32 +22,30 @@ const INSTANCES_MAX: usize = 100;
 const MEMORIES_MAX: usize = 16;
 const TABLES_MAX: usize = 100;
 
-/// What a store carries: how much its guest has taken, and its log.
+/// What a store carries: how much its guest has taken, and what its host functions need.
 pub(crate) struct State {
+    limits: Limits,
     memory_bytes: usize,
     memory_bytes_peak: usize,
-    memory_bytes_max: usize,
     table_elements: usize,
-    table_elements_max: usize,
     /// Granted last, and taken back when the growth fails after all.
     pending: usize,
     /// The guest was refused memory or table space at least once.
     refused: bool,
     pub(crate) log: LogState,
+    pub(crate) calls: HostCalls,
+    /// There when the plugin is one that gets it.
+    pub(crate) wasi: Option<Box<VirtualWasi>>,
 }
 
 impl State {
-    fn new(plugin: &str, limits: &Limits) -> State {
-        State {
-            memory_bytes: 0,
-            memory_bytes_peak: 0,
-            memory_bytes_max: limits.memory_bytes_max,
-            table_elements: 0,
-            table_elements_max: limits.table_elements_max,
-            pending: 0,
-            refused: false,
-            log: LogState::new(plugin, limits),
-        }
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// For the pages that a snapshot's instrumentation adds to each memory.
+    pub(crate) fn lift_memory_limit(&mut self) {
+        self.limits.memory_bytes_max = usize::MAX;
     }
 }
 
@@ -51,7 +54,7 @@ impl ResourceLimiter for State {
     // panic is then named `out-of-memory`.
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let more = desired.saturating_sub(current);
-        if self.memory_bytes.saturating_add(more) > self.memory_bytes_max {
+        if self.memory_bytes.saturating_add(more) > self.limits.memory_bytes_max {
             self.refused = true;
             return Ok(false);
         }
@@ -69,7 +72,7 @@ impl ResourceLimiter for State {
 
     fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let more = desired.saturating_sub(current);
-        if self.table_elements.saturating_add(more) > self.table_elements_max {
+        if self.table_elements.saturating_add(more) > self.limits.table_elements_max {
             self.refused = true;
             return Ok(false);
         }
@@ -90,33 +93,77 @@ impl ResourceLimiter for State {
     }
 }
 
-/// What the guest used, counted by the store.
+/// What the guest used since the session was opened or armed, counted by the store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
     pub(crate) fuel: u64,
     pub(crate) memory_bytes_peak: usize,
 }
 
 /// A store with its limits armed. The deadline runs from here, so a session is opened right before it is used.
-pub(crate) struct Session<'a> {
-    store: Store<State>,
-    limits: &'a Limits,
+pub(crate) struct Session {
+    pub(crate) store: Store<State>,
+    fuel: u64,
 }
 
-impl<'a> Session<'a> {
-    pub(crate) fn open(engine: &Engine, plugin: &str, limits: &'a Limits) -> Session<'a> {
-        let mut store = Store::new(engine, State::new(plugin, limits));
+impl Session {
+    pub(crate) fn open(linked: &Linked, seed: u32) -> Session {
+        Session::nested(linked, seed, 0, linked.limits.fuel)
+    }
+
+    /// A session that other guests wait for, `depth` of them, with what is left of their fuel.
+    pub(crate) fn nested(linked: &Linked, seed: u32, depth: u32, fuel: u64) -> Session {
+        let limits = &linked.limits;
+        let state = State {
+            limits: limits.clone(),
+            memory_bytes: 0,
+            memory_bytes_peak: 0,
+            table_elements: 0,
+            pending: 0,
+            refused: false,
+            log: LogState::new(&linked.name, limits),
+            calls: HostCalls::new(linked, depth),
+            wasi: linked.wasi.then(|| Box::new(VirtualWasi::new(&linked.name, seed, limits))),
+        };
+        let mut store = Store::new(&linked.pool.engine, state);
         store.limiter(|state| state);
-        store.set_hostcall_fuel(limits.output_bytes_max);
+        // One cap for what is copied at a time, either way. The narrower of the two limits is checked where it applies.
+        store.set_hostcall_fuel(limits.output_bytes_max.max(limits.host_call_bytes_max));
         store.set_max_component_handles(HANDLES_MAX);
-        store.set_epoch_deadline(engine::ticks(limits.timeout_ms));
-        store.set_fuel(limits.fuel).expect("the engine counts fuel");
-        Session { store, limits }
+        if linked.waits() {
+            // What the guest waited for is given back when its deadline strikes.
+            store.epoch_deadline_callback(|mut store| match store.data_mut().calls.take_waited_ticks() {
+                0 => Ok(UpdateDeadline::Interrupt),
+                ticks => Ok(UpdateDeadline::Continue(ticks)),
+            });
+        }
+        let mut session = Session { store, fuel };
+        session.arm_clock(&linked.pool);
+        session
+    }
+
+    /// Makes a warm session ready for its next call: full fuel, a new deadline, new allowances.
+    pub(crate) fn arm(&mut self, linked: &Linked) {
+        let state = self.store.data_mut();
+        state.memory_bytes_peak = state.memory_bytes;
+        state.refused = false;
+        state.log = LogState::new(&linked.name, &linked.limits);
+        state.calls = HostCalls::new(linked, 0);
+        self.fuel = linked.limits.fuel;
+        self.arm_clock(&linked.pool);
+    }
+
+    fn arm_clock(&mut self, pool: &Pool) {
+        self.store.set_epoch_deadline(engine::ticks(self.store.data().limits.timeout_ms));
+        if pool.profile.deterministic {
+            self.store.set_fuel(self.fuel).expect("the engine counts fuel");
+        }
     }
 
     pub(crate) async fn instantiate(&mut self, pre: &InstancePre<State>) -> Result<Instance, Fault> {
         pre.instantiate_async(&mut self.store).await.map_err(|error| match error.is::<Trap>() {
             // The smallest memory the component asks for may be over the cap already.
-            false if self.store.data().refused => Fault::OutOfMemory { memory_bytes_max: self.limits.memory_bytes_max },
+            false if self.store.data().refused => self.out_of_memory(),
             false => Fault::Trap(printable(&format!("cannot be instantiated: {error:#}"), 500)),
             true => self.fault(error),
         })
@@ -146,40 +193,62 @@ impl<'a> Session<'a> {
         answer.map_err(Fault::from_guest)
     }
 
-    /// Has one sample judged.
+    /// Has samples judged in one call. The outer fault is the call's: then none of them is judged.
     pub(crate) async fn score(
         &mut self,
-        indices: &reward::GuestIndices,
-        instance: &Instance,
-        sample: &Sample,
-    ) -> Result<Score, Fault> {
-        let guest = indices.load(&mut self.store, instance).map_err(|error| self.fault(error))?;
-        let samples = std::slice::from_ref(sample);
+        guest: &reward::Guest,
+        samples: &[Sample],
+    ) -> Result<Vec<Result<Score, Fault>>, Fault> {
         let answers = guest.call_score_batch(&mut self.store, samples).await.map_err(|error| self.fault(error))?;
-        output::only_score(answers)
+        output::scores(answers, samples.len(), self.store.data().limits.output_bytes_max)
     }
 
-    /// Drops the store and says what its guest used.
-    pub(crate) fn close(self) -> Usage {
-        let left = self.store.get_fuel().expect("the engine counts fuel");
-        Usage { fuel: self.limits.fuel - left, memory_bytes_peak: self.store.data().memory_bytes_peak }
+    /// The functions of a tool plugin.
+    pub(crate) async fn list_tools(&mut self, guest: &tool::Guest) -> Result<Vec<ToolSpec>, Fault> {
+        let specs = guest.call_list_tools(&mut self.store).await.map_err(|error| self.fault(error))?;
+        output::tool_specs(specs, self.store.data().limits.output_bytes_max)
+    }
+
+    /// Has a tool plugin run one call.
+    pub(crate) async fn call_tool(&mut self, guest: &tool::Guest, call: &ToolCall) -> Result<ToolOutput, Fault> {
+        let answer = guest.call_call(&mut self.store, call).await.map_err(|error| self.fault(error))?;
+        output::tool_output(answer.map_err(Fault::from_guest)?, self.store.data().limits.output_bytes_max)
+    }
+
+    /// What its guest used.
+    pub(crate) fn usage(&self) -> Usage {
+        // Without fuel there is nothing to count.
+        let left = self.store.get_fuel().unwrap_or(self.fuel);
+        Usage { fuel: self.fuel - left, memory_bytes_peak: self.store.data().memory_bytes_peak }
+    }
+
+    /// Linear memory its guest holds now.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.store.data().memory_bytes
+    }
+
+    fn out_of_memory(&self) -> Fault {
+        Fault::OutOfMemory { memory_bytes_max: self.store.data().limits.memory_bytes_max }
     }
 
     /// Names the end of a call that did not return.
-    fn fault(&self, error: wasmtime::Error) -> Fault {
+    pub(crate) fn fault(&self, error: wasmtime::Error) -> Fault {
+        if let Some(exit) = error.downcast_ref::<I32Exit>() {
+            return Fault::Trap(exit.to_string());
+        }
         let Some(trap) = error.downcast_ref::<Trap>() else {
             // No trap: the canonical ABI refused what the guest handed over (too much of it, no UTF-8, out of bounds).
             return Fault::InvalidOutput(printable(&error.root_cause().to_string(), 500));
         };
         match trap {
-            Trap::Interrupt => Fault::Deadline { timeout_ms: self.limits.timeout_ms },
-            Trap::OutOfFuel => Fault::OutOfFuel { fuel: self.limits.fuel },
+            Trap::Interrupt => Fault::Deadline { timeout_ms: self.store.data().limits.timeout_ms },
+            Trap::OutOfFuel => Fault::OutOfFuel { fuel: self.fuel },
             Trap::StringOutOfBounds
             | Trap::ListOutOfBounds
             | Trap::InvalidDiscriminant
             | Trap::InvalidChar
             | Trap::UnalignedPointer => Fault::InvalidOutput(trap.to_string()),
-            _ if self.store.data().refused => Fault::OutOfMemory { memory_bytes_max: self.limits.memory_bytes_max },
+            _ if self.store.data().refused => self.out_of_memory(),
             _ => Fault::Trap(describe_trap(*trap, &error)),
         }
     }

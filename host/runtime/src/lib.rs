@@ -45,6 +45,7 @@
 //!   cache, less than one to configure anew. Keeps its runtime alive.
 //! * [`Reward`]: a plugin seen as a judge. Free.
 //! * an instance: lives for one sample, tens of microseconds. There is no type for it, because nobody may keep one.
+//! * [`Rubric`]: named [`Grader`]s under [`RubricRules`], and the counts of their faults. Arithmetic beside the calls.
 //! * [`Score`] and [`Fault`]: plain data; keep them as long as you like.
 //!
 //! # What a plugin can do to you
@@ -66,24 +67,42 @@ mod error;
 mod fault;
 mod generated;
 mod grants;
+mod host_call;
 mod host_log;
+mod host_model;
 mod inspect;
 mod instance;
+mod isolation;
+mod judge;
 mod limits;
 mod output;
 mod plugin;
 mod reward;
+mod rubric;
 mod runtime;
+mod score_cache;
+mod services;
+mod snapshot;
+mod tool;
+mod wasi;
 
 pub use digest::{Digest, ParseDigestError};
 pub use error::Error;
 pub use fault::Fault;
 pub use generated::exports::rewarden::plugin::plugin::Manifest;
 pub use generated::exports::rewarden::plugin::reward::{Sample, Score, StopReason};
+pub use generated::exports::rewarden::plugin::tool::{Output as ToolOutput, ToolSpec};
 pub use generated::rewarden::plugin::types::{Message, Metric, Role, ToolCall};
 pub use grants::{Grants, UnknownGrant};
+pub use host_model::Model;
 pub use inspect::World;
+pub use isolation::{Isolation, Worker};
 pub use limits::Limits;
 pub use plugin::{Plugin, PluginSpec};
 pub use reward::{Judgement, Receipt, Reward};
+pub use rubric::{Combine, Graded, Grader, OnFault, Rubric, RubricRules, RubricState, Weight};
 pub use runtime::{Runtime, RuntimeConfig};
+pub use score_cache::CacheScores;
+pub use services::Services;
+pub use tool::Tool;
+pub use wasi::Wasi;

@@ -1,23 +1,79 @@
 //! What a guest hands back is checked before anything uses it: right length, finite numbers, sane sizes.
 
+use std::collections::BTreeSet;
+
 use crate::fault::printable;
 use crate::generated::rewarden::plugin::types::Fault as GuestFault;
-use crate::{Fault, Manifest, Metric, Score};
+use crate::{Fault, Manifest, Metric, Score, ToolOutput, ToolSpec};
 
 const NOTE_BYTES_MAX: usize = 4096;
 const NAME_BYTES_MAX: usize = 128;
 const METRICS_MAX: usize = 256;
 const STEPS_MAX: usize = 65_536;
 
-/// The one score in the answer to one sample.
-pub(crate) fn only_score(mut answers: Vec<Result<Score, GuestFault>>) -> Result<Score, Fault> {
-    match (answers.len(), answers.pop()) {
-        (1, Some(Ok(score))) => match refusal(&score) {
-            None => Ok(score),
-            Some(reason) => Err(Fault::InvalidOutput(reason)),
-        },
-        (1, Some(Err(fault))) => Err(Fault::from_guest(fault)),
-        (length, _) => Err(Fault::InvalidOutput(format!("{length} results for 1 sample"))),
+const TOOLS_MAX: usize = 256;
+
+/// One checked result per sample, in at most `bytes_max` bytes of text. The outer fault leaves all of them unjudged.
+pub(crate) fn scores(
+    answers: Vec<Result<Score, GuestFault>>,
+    samples: usize,
+    bytes_max: usize,
+) -> Result<Vec<Result<Score, Fault>>, Fault> {
+    if answers.len() != samples {
+        return Err(Fault::InvalidOutput(format!("{} results for {}", answers.len(), counted(samples, "sample"))));
+    }
+    let bytes: usize = answers.iter().flatten().map(bytes_of).sum();
+    if bytes > bytes_max {
+        return Err(too_long(bytes, bytes_max));
+    }
+    let checked = |answer: Result<Score, GuestFault>| match answer {
+        Ok(score) => refusal(&score).map_or(Ok(score), |reason| Err(Fault::InvalidOutput(reason))),
+        Err(fault) => Err(Fault::from_guest(fault)),
+    };
+    Ok(answers.into_iter().map(checked).collect())
+}
+
+fn counted(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
+fn too_long(bytes: usize, bytes_max: usize) -> Fault {
+    Fault::InvalidOutput(format!("{bytes} bytes, and output_bytes_max = {bytes_max}"))
+}
+
+/// What a score takes in memory, roughly: its texts and numbers.
+fn bytes_of(score: &Score) -> usize {
+    let metrics = |metrics: &[Metric]| metrics.iter().map(|metric| metric.name.len() + 8).sum::<usize>();
+    score.note.len() + 8 * score.steps.len() + metrics(&score.components) + metrics(&score.metrics)
+}
+
+/// The functions of a tool: named, one name each.
+pub(crate) fn tool_specs(specs: Vec<ToolSpec>, bytes_max: usize) -> Result<Vec<ToolSpec>, Fault> {
+    let bytes: usize = specs.iter().map(|spec| spec.name.len() + spec.description.len() + spec.parameters.len()).sum();
+    if bytes > bytes_max {
+        return Err(too_long(bytes, bytes_max));
+    }
+    if specs.len() > TOOLS_MAX {
+        return Err(Fault::InvalidOutput(format!("{} functions, and {TOOLS_MAX} are allowed", specs.len())));
+    }
+    let names: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    match names.len() == specs.len() && !names.contains("") {
+        true => Ok(specs),
+        false => Err(Fault::InvalidOutput("its functions need one name each".into())),
+    }
+}
+
+/// The output of a tool, finite and within the limit.
+pub(crate) fn tool_output(output: ToolOutput, bytes_max: usize) -> Result<ToolOutput, Fault> {
+    if output.content.len() > bytes_max {
+        return Err(too_long(output.content.len(), bytes_max));
+    }
+    if !output.reward.is_finite() {
+        return Err(Fault::InvalidOutput(format!("the reward is {}", output.reward)));
+    }
+    match metrics_refusal("metrics", &output.metrics) {
+        Some(reason) => Err(Fault::InvalidOutput(reason)),
+        None => Ok(output),
     }
 }
 
@@ -77,7 +133,7 @@ mod tests {
 
     #[track_caller]
     fn check(score: Score, expected: &str) {
-        match only_score(vec![Ok(score)]) {
+        match scores(vec![Ok(score)], 1, 1 << 20).expect("one result").remove(0) {
             Ok(_) => assert_eq!(expected, "good"),
             Err(fault) => assert!(fault.to_string().contains(expected), "{fault} / {expected}"),
         }
@@ -98,9 +154,12 @@ mod tests {
     }
 
     #[test]
-    fn one_sample_has_one_result() {
-        assert_eq!(only_score(vec![]), Err(Fault::InvalidOutput("0 results for 1 sample".into())));
-        let two = only_score(vec![Ok(score(1.0)), Ok(score(1.0))]);
-        assert_eq!(two, Err(Fault::InvalidOutput("2 results for 1 sample".into())));
+    fn each_sample_has_one_result_and_all_fit() {
+        let invalid = |text: &str| Err(Fault::InvalidOutput(text.into()));
+        assert_eq!(scores(vec![], 1, 100), invalid("0 results for 1 sample"));
+        assert_eq!(scores(vec![Ok(score(1.0)); 3], 2, 100), invalid("3 results for 2 samples"));
+        let noted = Score { note: "x".repeat(60), ..score(1.0) };
+        assert_eq!(scores(vec![Ok(noted.clone()); 2], 2, 100), invalid("120 bytes, and output_bytes_max = 100"));
+        assert_eq!(scores(vec![Ok(noted.clone()); 2], 2, 120), Ok(vec![Ok(noted); 2].into_iter().collect()));
     }
 }

@@ -5,18 +5,28 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tokio::sync::OnceCell;
-use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::component::{Component, Instance, InstancePre, Linker};
 
-use crate::generated::exports::rewarden::plugin::{plugin, reward};
+use crate::engine::{Pool, Profile};
+use crate::generated::exports::rewarden::plugin::{plugin, reward, tool};
 use crate::inspect::Inspection;
 use crate::instance::{Session, State};
+use crate::judge::Warm;
 use crate::runtime::Shared;
-use crate::{Digest, Error, Fault, Grants, Limits, Manifest, Reward, World, host_log};
+use crate::score_cache::{CacheScores, ScoreCache};
+use crate::services::Services;
+use crate::snapshot::Missing;
+use crate::tool::Tool;
+use crate::{
+    Digest, Error, Fault, Grants, Isolation, Limits, Manifest, Reward, Wasi, Worker, World, host_log, host_model,
+    inspect, snapshot, wasi,
+};
 
 /// Which component to load, under which name, with which settings, limits and grants.
 ///
-/// Plain data, cheap, `Send + Sync`; write one per plugin of a run and keep it as long as you like.
-#[derive(Debug, Clone, PartialEq)]
+/// Plain data (but for the services, which are counters), cheap, `Send + Sync`; write one per plugin of a run and keep it
+/// as long as you like.
+#[derive(Debug, Clone)]
 pub struct PluginSpec {
     /// The name it has in errors and logs; by default the file's stem.
     pub name: String,
@@ -28,17 +38,41 @@ pub struct PluginSpec {
     pub seed: u32,
     /// What judging one sample may use.
     pub limits: Limits,
-    /// The host interfaces it may import; by default none.
+    /// The host interfaces it may use; by default none. One that it imports and was not granted answers `unavailable`.
     pub grants: Grants,
+    /// Whether a plugin that imports WASI is refused (the default) or gets one without a world behind it.
+    pub wasi: Wasi,
+    /// What its samples may share; by default nothing.
+    pub isolation: Isolation,
+    /// When warm instances retire, under [`Isolation::Worker`].
+    pub worker: Worker,
+    /// Whether equal input must give equal results on every machine (the default): fuel is counted, NaNs are canonical.
+    /// Without, guests run faster and only the clock bounds their work.
+    pub deterministic: bool,
+    /// Whether scores are remembered; by default not.
+    pub cache: CacheScores,
+    /// The models and tools behind `host-model` and `host-tools`.
+    pub services: Services,
 }
 
 impl PluginSpec {
     /// The component at this path, with every default.
     pub fn path(path: impl Into<PathBuf>) -> PluginSpec {
         let path = path.into();
-        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let settings = Value::Object(Default::default());
-        PluginSpec { name, path, settings, seed: 0, limits: Limits::default(), grants: Grants::none() }
+        PluginSpec {
+            name: path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
+            path,
+            settings: Value::Object(Default::default()),
+            seed: 0,
+            limits: Limits::default(),
+            grants: Grants::none(),
+            wasi: Wasi::default(),
+            isolation: Isolation::default(),
+            worker: Worker::default(),
+            deterministic: true,
+            cache: CacheScores::default(),
+            services: Services::default(),
+        }
     }
 }
 
@@ -51,101 +85,242 @@ pub struct Plugin {
     pub(crate) inner: Arc<Configured>,
 }
 
-/// Compiled code and how it is entered; shared by all configurations of a plugin.
+/// A component and what it may do; shared by all configurations of a plugin.
 pub(crate) struct Linked {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) pool: Arc<Pool>,
     pub(crate) name: String,
+    path: PathBuf,
+    pub(crate) bytes: Vec<u8>,
     digest: Digest,
-    size_bytes: u64,
     inspection: Inspection,
     pub(crate) limits: Limits,
+    grants: Grants,
+    pub(crate) services: Arc<Services>,
+    pub(crate) wasi: bool,
+    pub(crate) isolation: Isolation,
+    pub(crate) worker: Worker,
+    cache: CacheScores,
+    /// The component as it is, compiled when first needed: with a snapshot it never is.
+    plain: OnceCell<Arc<Code>>,
+}
+
+/// Compiled code and how it is entered.
+pub(crate) struct Code {
     pub(crate) pre: InstancePre<State>,
     pub(crate) plugin: plugin::GuestIndices,
-    reward: Option<reward::GuestIndices>,
+    pub(crate) reward: Option<reward::GuestIndices>,
+    pub(crate) tool: Option<tool::GuestIndices>,
     /// Held so that another load of the same bytes finds them compiled for as long as this plugin lives.
     _compiled: Arc<OnceCell<Component>>,
 }
 
 pub(crate) struct Configured {
     pub(crate) linked: Arc<Linked>,
-    /// A JSON object, as the guest gets it.
-    pub(crate) settings: String,
+    pub(crate) code: Arc<Code>,
+    /// None when instances start configured.
+    configure: Option<Configure>,
     pub(crate) seed: u32,
     manifest: Manifest,
+    pub(crate) scores: Option<ScoreCache>,
+    pub(crate) warm: Warm,
+}
+
+/// What every instance is configured with, where there is no snapshot.
+struct Configure {
+    /// Why there is none.
+    reason: String,
+    /// A JSON object, as the guest gets it.
+    settings: String,
 }
 
 impl Linked {
-    /// Links what is granted, and nothing else, to the compiled component.
     pub(crate) fn new(
         shared: Arc<Shared>,
         spec: &PluginSpec,
-        digest: Digest,
-        size_bytes: u64,
+        bytes: Vec<u8>,
         inspection: Inspection,
-        compiled: Arc<OnceCell<Component>>,
     ) -> Result<Linked, Error> {
-        let unfit = |error: wasmtime::Error| Error::Unfit { path: spec.path.clone(), reason: format!("{error:#}") };
-        let component = compiled.get().expect("linked only once it is compiled");
-        let mut linker = Linker::new(&shared.engine);
-        if spec.grants.allows("host-log") {
-            host_log::link(&mut linker).map_err(unfit)?;
+        if let Some(reason) = spec.limits.refusal() {
+            return Err(Error::Limits { plugin: spec.name.clone(), reason });
         }
-        let pre = linker.instantiate_pre(component).map_err(unfit)?;
-        let plugin = plugin::GuestIndices::new(&pre).map_err(unfit)?;
-        let reward = match inspection.world {
-            World::RewardPlugin | World::ModelRewardPlugin => Some(reward::GuestIndices::new(&pre).map_err(unfit)?),
-            _ => None,
+        let profile = Profile { deterministic: spec.deterministic, stack_bytes_max: spec.limits.stack_bytes_max };
+        Ok(Linked {
+            pool: shared.engines.get(profile)?,
+            shared,
+            name: spec.name.clone(),
+            path: spec.path.clone(),
+            digest: Digest::of(&bytes),
+            bytes,
+            wasi: inspect::wants_wasi(&inspection.imports),
+            inspection,
+            limits: spec.limits.clone(),
+            grants: spec.grants.clone(),
+            services: Arc::new(spec.services.clone()),
+            isolation: spec.isolation,
+            worker: spec.worker,
+            cache: spec.cache,
+            plain: OnceCell::new(),
+        })
+    }
+
+    /// Whether its guests may wait for a host service, and so hold an instance without using a thread.
+    pub(crate) fn waits(&self) -> bool {
+        self.may("host-model") || self.may("host-tools")
+    }
+
+    fn may(&self, service: &str) -> bool {
+        self.grants.allows(service) && inspect::imports_ours(&self.inspection.imports, service)
+    }
+
+    /// Every interface of ours, those that were not granted as refusals that say which line grants them.
+    fn linker(&self) -> wasmtime::Result<Linker<State>> {
+        let mut linker = Linker::new(&self.pool.engine);
+        host_log::link(&mut linker, self.grants.allows("host-log"))?;
+        host_model::link(&mut linker, self.grants.allows("host-model"))?;
+        crate::tool::link(&mut linker, self.grants.allows("host-tools"))?;
+        if self.wasi {
+            wasi::link(&mut linker)?;
+        }
+        Ok(linker)
+    }
+
+    fn unfit(&self, error: &wasmtime::Error) -> Error {
+        Error::Unfit { path: self.path.clone(), reason: format!("{error:#}") }
+    }
+
+    /// Links compiled code.
+    fn code(&self, compiled: Arc<OnceCell<Component>>) -> wasmtime::Result<Arc<Code>> {
+        let pre = self.linker()?.instantiate_pre(compiled.get().expect("linked only once it is compiled"))?;
+        let world = self.inspection.world;
+        let reward = matches!(world, World::RewardPlugin | World::ModelRewardPlugin)
+            .then(|| reward::GuestIndices::new(&pre))
+            .transpose()?;
+        let tool = (world == World::ToolPlugin).then(|| tool::GuestIndices::new(&pre)).transpose()?;
+        let plugin = plugin::GuestIndices::new(&pre)?;
+        Ok(Arc::new(Code { pre, plugin, reward, tool, _compiled: compiled }))
+    }
+
+    /// The component as it is.
+    async fn plain(self: &Arc<Self>) -> Result<Arc<Code>, Error> {
+        let compile = async || {
+            let bytes = async { Ok(self.bytes.clone()) };
+            let compiled = self.shared.compile(&self.pool, self.digest, &self.path, bytes).await?;
+            self.code(compiled).map_err(|error| self.unfit(&error))
         };
-        let (name, limits) = (spec.name.clone(), spec.limits.clone());
-        Ok(Linked { shared, name, digest, size_bytes, inspection, limits, pre, plugin, reward, _compiled: compiled })
+        self.plain.get_or_try_init(compile).await.cloned()
     }
 
-    pub(crate) fn reward(&self) -> &reward::GuestIndices {
-        self.reward.as_ref().expect("a `Reward` is only made of a plugin that has one")
+    /// The component as it is after `configure`, or why there is no such thing.
+    async fn configured(&self, settings: &str, seed: u32) -> Result<Arc<Code>, Missing> {
+        if self.wasi {
+            // Its handles live in the host.
+            return Err(Missing::Reason("it uses WASI".into()));
+        }
+        if self.waits() {
+            return Err(Missing::Reason("it may ask host services".into()));
+        }
+        let missing = |error: wasmtime::Error| Missing::Reason(error.to_string());
+        let linker = self.linker().map_err(missing)?;
+        let digest = self.digest.hex();
+        let digest = Digest::of_parts(&[b"snapshot", digest.as_bytes(), settings.as_bytes(), &seed.to_le_bytes()]);
+        let bytes = snapshot::take(self, &linker, settings, seed);
+        let compiled = self.shared.compile(&self.pool, digest, &self.path, bytes).await?;
+        self.code(compiled).map_err(missing)
     }
 
-    /// Describes and configures a throw-away instance, so that what cannot start is refused before a run depends on it.
-    async fn try_out(&self, settings: &str, seed: u32) -> Result<Manifest, Fault> {
-        let _slot = self.shared.slot().await;
-        let mut session = Session::open(&self.shared.engine, &self.name, &self.limits);
+    /// Everything that scores depend on besides the sample.
+    fn key(&self, settings: &str, seed: u32) -> Digest {
+        let digest = self.digest.hex();
+        let limits = serde_json::to_vec(&self.limits).expect("plain numbers");
+        let grants = serde_json::to_vec(&self.grants).expect("plain names");
+        let profile = [u8::from(self.pool.profile.deterministic), u8::from(self.wasi)];
+        let seed = seed.to_le_bytes();
+        Digest::of_parts(&[digest.as_bytes(), settings.as_bytes(), &seed, &limits, &grants, &profile])
+    }
+}
+
+impl Code {
+    /// Makes the session's instance, configured.
+    async fn start(&self, session: &mut Session, configure: Option<&Configure>, seed: u32) -> Result<Instance, Fault> {
         let instance = session.instantiate(&self.pre).await?;
-        let manifest = session.describe(&self.plugin, &instance).await?;
-        session.configure(&self.plugin, &instance, settings, seed).await?;
-        Ok(manifest)
+        if let Some(Configure { settings, .. }) = configure {
+            session.configure(&self.plugin, &instance, settings, seed).await?;
+        }
+        Ok(instance)
+    }
+}
+
+impl Configured {
+    /// Makes the session's instance, configured.
+    pub(crate) async fn start(&self, session: &mut Session) -> Result<Instance, Fault> {
+        self.code.start(session, self.configure.as_ref(), self.seed).await
+    }
+
+    /// Compiles, configures and tries out a plugin, so that what cannot start is refused before a run depends on it.
+    async fn new(linked: Arc<Linked>, settings: String, seed: u32, snapshot: bool) -> Result<Configured, Error> {
+        let refused = |fault| Error::Configure { plugin: linked.name.clone(), fault };
+        let _slots = linked.pool.slots(1).await;
+        let snapshotted = match snapshot {
+            true => linked.configured(&settings, seed).await,
+            false => Err(Missing::Reason("these settings came after the plugin was loaded".into())),
+        };
+        let cache = if linked.waits() { CacheScores::Off } else { linked.cache };
+        let scores = ScoreCache::of(&linked.shared.scores, cache, linked.key(&settings, seed));
+        let (code, configure) = match snapshotted {
+            Ok(code) => (code, None),
+            Err(Missing::Fault(fault)) => return Err(refused(fault)),
+            Err(Missing::Reason(reason)) => (linked.plain().await?, Some(Configure { reason, settings })),
+        };
+        let mut session = Session::open(&linked, seed);
+        let instance = code.start(&mut session, configure.as_ref(), seed).await.map_err(refused)?;
+        let manifest = session.describe(&code.plugin, &instance).await.map_err(refused)?;
+        drop(session);
+        Ok(Configured { linked, code, configure, seed, manifest, scores, warm: Warm::default() })
     }
 }
 
 impl Plugin {
-    pub(crate) async fn configure(linked: Arc<Linked>, settings: &Value, seed: u32) -> Result<Plugin, Error> {
-        let plugin = linked.name.clone();
+    pub(crate) async fn configure(
+        linked: Arc<Linked>,
+        settings: &Value,
+        seed: u32,
+        snapshot: bool,
+    ) -> Result<Plugin, Error> {
         if !settings.is_object() {
-            return Err(Error::Settings { plugin, found: kind_of(settings).to_owned() });
+            return Err(Error::Settings { plugin: linked.name.clone(), found: kind_of(settings).to_owned() });
         }
-        let (settings, on_worker) = (settings.to_string(), linked.clone());
-        let tried = linked.shared.run(async move {
-            let tried = on_worker.try_out(&settings, seed).await;
-            (tried, settings)
-        });
-        let (tried, settings) = tried.await.map_err(|reason| Error::Engine { reason })?;
-        let manifest = tried.map_err(|fault| Error::Configure { plugin, fault })?;
-        Ok(Plugin { inner: Arc::new(Configured { linked, settings, seed, manifest }) })
+        let shared = linked.shared.clone();
+        let configured = shared.run(Configured::new(linked, settings.to_string(), seed, snapshot));
+        let configured = configured.await.map_err(|reason| Error::Engine { reason })??;
+        Ok(Plugin { inner: Arc::new(configured) })
     }
 
-    /// The same compiled code with other settings and another seed. Costs one trial instance; nothing is compiled.
+    /// The same compiled code with other settings and another seed. Costs one trial instance; nothing is compiled, and so
+    /// there is no snapshot: every instance is configured anew.
     pub async fn configured(&self, settings: Value, seed: u32) -> Result<Plugin, Error> {
-        Plugin::configure(self.inner.linked.clone(), &settings, seed).await
+        Plugin::configure(self.inner.linked.clone(), &settings, seed, false).await
     }
 
     /// This plugin as a reward; the error names the world it has instead.
     pub fn reward(&self) -> Result<Reward, Error> {
-        match &self.inner.linked.reward {
+        match &self.inner.code.reward {
             Some(_) => Ok(Reward { plugin: self.clone() }),
-            None => Err(Error::WrongWorld {
-                plugin: self.name().to_owned(),
-                actual: self.world().to_string(),
-                wanted: World::RewardPlugin.to_string(),
-            }),
+            None => Err(self.wrong_world(World::RewardPlugin)),
         }
+    }
+
+    /// This plugin as a tool, its functions listed; the error names the world it has instead.
+    pub async fn tool(&self) -> Result<Tool, Error> {
+        match &self.inner.code.tool {
+            Some(_) => Tool::of(self.clone()).await,
+            None => Err(self.wrong_world(World::ToolPlugin)),
+        }
+    }
+
+    fn wrong_world(&self, wanted: World) -> Error {
+        let plugin = self.name().to_owned();
+        Error::WrongWorld { plugin, actual: self.world().to_string(), wanted: wanted.to_string() }
     }
 
     /// The name it was loaded under.
@@ -160,7 +335,7 @@ impl Plugin {
 
     /// The size of the component in bytes.
     pub fn size_bytes(&self) -> u64 {
-        self.inner.linked.size_bytes
+        self.inner.linked.bytes.len() as u64
     }
 
     /// What kind of plugin it is.
@@ -181,6 +356,17 @@ impl Plugin {
     /// Whether it imports nothing: then its scores depend on its bytes, its settings, the seed and the sample alone.
     pub fn sealed(&self) -> bool {
         self.imports().is_empty()
+    }
+
+    /// Whether its scores can be reproduced: nothing it may reach answers differently another time. True of sealed
+    /// plugins, and of those whose only live imports are `host-log` and virtual WASI.
+    pub fn reproducible(&self) -> bool {
+        !self.inner.linked.waits()
+    }
+
+    /// Why every instance runs `configure`; none when instances start from a snapshot taken after it.
+    pub fn no_snapshot(&self) -> Option<&str> {
+        self.inner.configure.as_ref().map(|configure| configure.reason.as_str())
     }
 
     /// What it says about itself.

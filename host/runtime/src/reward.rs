@@ -1,18 +1,17 @@
-//! `Reward`: many samples in, one judgement each out, every one from an instance that saw no other sample.
+//! `Reward`: many samples in, one judgement each out.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
-use crate::instance::{Session, Usage};
 use crate::plugin::Plugin;
-use crate::{Digest, Fault, Sample, Score};
+use crate::score_cache::ScoreCache;
+use crate::{Digest, Fault, Sample, Score, judge};
 
 /// A plugin that judges samples one by one.
 ///
-/// A clone is a counter; `Send + Sync`; lives as long as you keep it. Each sample costs a fresh instance (tens of
+/// A clone is a counter; `Send + Sync`; lives as long as you keep it. By default each sample costs a fresh instance (ten
 /// microseconds for a Rust plugin) on one of the runtime's threads, so that no sample can prepare an instance for the
-/// next one. Awaiting works on any executor.
+/// next one; [`Isolation`](crate::Isolation) says what else there is. Awaiting works on any executor.
 #[derive(Clone)]
 pub struct Reward {
     pub(crate) plugin: Plugin,
@@ -34,12 +33,17 @@ pub struct Judgement {
 /// Plain data, `Copy`. Fuel and memory are the same on every machine; the time is not, and nothing may depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Receipt {
-    /// Fuel, in wasmtime's units: about one per instruction.
+    /// Fuel, in wasmtime's units: about one per instruction. 0 where fuel is not counted.
     pub fuel: u64,
     /// Microseconds from making the instance to dropping it.
     pub micros: u64,
-    /// The most linear memory it held at a time.
+    /// The most linear memory its instance held at a time.
     pub memory_bytes_peak: usize,
+    /// How many samples shared the call; fuel and time are even parts of it. 1 in an instance of its own, 0 when nothing
+    /// was called.
+    pub samples: u32,
+    /// The score was remembered, and nothing was used.
+    pub cached: bool,
 }
 
 impl Reward {
@@ -61,77 +65,49 @@ impl Reward {
     /// The same with receipts.
     pub async fn judge_batch(&self, samples: impl Into<Arc<[Sample]>>) -> Vec<Judgement> {
         let samples: Arc<[Sample]> = samples.into();
-        let shared = &self.plugin.inner.linked.shared;
-        let batch = Arc::new(Batch { reward: self.clone(), samples, next: AtomicUsize::new(0) });
-        let _stop = StopOnDrop(batch.clone());
-        let workers: Vec<_> = (0..shared.jobs.min(batch.samples.len()))
-            .map(|_| {
-                let batch = batch.clone();
-                shared.run(async move { batch.work().await })
-            })
-            .collect();
-        let mut judgements: Vec<Option<Judgement>> = vec![None; batch.samples.len()];
-        let mut stopped = None;
-        for worker in workers {
-            match worker.await {
-                Ok(done) => done.into_iter().for_each(|(index, judgement)| judgements[index] = Some(judgement)),
-                Err(reason) => stopped = Some(reason),
+        match &self.plugin.inner.scores {
+            None => judge::judge(&self.plugin, samples).await,
+            Some(cache) => self.judge_remembering(cache, &samples).await,
+        }
+    }
+
+    /// Whether its scores can be reproduced, see [`Plugin::reproducible`].
+    pub fn reproducible(&self) -> bool {
+        self.plugin.reproducible()
+    }
+
+    /// The plugin this is.
+    pub fn plugin(&self) -> &Plugin {
+        &self.plugin
+    }
+
+    /// Judges what was not judged before. Samples that look alike to the plugin are judged once.
+    async fn judge_remembering(&self, cache: &ScoreCache, samples: &[Sample]) -> Vec<Judgement> {
+        let keys: Vec<Digest> = samples.iter().map(|sample| cache.key(sample)).collect();
+        let known = cache.find(&keys);
+        let mut places: BTreeMap<Digest, usize> = BTreeMap::new();
+        let mut asked = Vec::new();
+        for ((sample, key), known) in samples.iter().zip(&keys).zip(&known) {
+            if known.is_none() && !places.contains_key(key) {
+                places.insert(*key, asked.len());
+                asked.push(ScoreCache::seen(sample));
             }
         }
-        // A worker that panicked is a bug of ours, and takes no more down than the samples it held.
-        let lost = || {
-            let reason = stopped.clone().unwrap_or_else(|| "the sample was not judged".into());
-            Judgement { result: Err(Fault::Internal(format!("host: {reason}"))), receipt: Receipt::default() }
+        let judged = judge::judge(&self.plugin, asked.into()).await;
+        let new = |(key, place): (&Digest, &usize)| Some((*key, judged[*place].result.as_ref().ok()?.clone()));
+        cache.keep(&places.iter().filter_map(new).collect::<Vec<_>>());
+        let mut first = BTreeSet::new();
+        let judgement = |(key, known): (Digest, Option<Score>)| match known {
+            Some(score) => Judgement { result: Ok(score), receipt: Receipt { cached: true, ..Receipt::default() } },
+            None => {
+                let judgement = judged[places[&key]].clone();
+                let cached = !first.insert(key);
+                Judgement {
+                    receipt: if cached { Receipt { cached, ..Receipt::default() } } else { judgement.receipt },
+                    ..judgement
+                }
+            }
         };
-        judgements.into_iter().map(|judgement| judgement.unwrap_or_else(lost)).collect()
-    }
-
-    /// Judges one sample in an instance of its own.
-    #[allow(clippy::disallowed_methods, reason = "the receipt's time is for people; no score depends on it")]
-    async fn judge(&self, sample: &Sample) -> Judgement {
-        let linked = &self.plugin.inner.linked;
-        // Waiting for a free slot is queueing, and the deadline does not run yet.
-        let _slot = linked.shared.slot().await;
-        let started = Instant::now();
-        let mut session = Session::open(&linked.shared.engine, &linked.name, &linked.limits);
-        let result = self.ask(&mut session, sample).await;
-        let Usage { fuel, memory_bytes_peak } = session.close();
-        let micros = started.elapsed().as_micros() as u64;
-        Judgement { result, receipt: Receipt { fuel, micros, memory_bytes_peak } }
-    }
-
-    async fn ask(&self, session: &mut Session<'_>, sample: &Sample) -> Result<Score, Fault> {
-        let configured = &self.plugin.inner;
-        let linked = &configured.linked;
-        let instance = session.instantiate(&linked.pre).await?;
-        session.configure(&linked.plugin, &instance, &configured.settings, configured.seed).await?;
-        session.score(linked.reward(), &instance, sample).await
-    }
-}
-
-/// The samples of one call and the next one to judge. Workers take them one by one, so that a slow one delays nobody.
-struct Batch {
-    reward: Reward,
-    samples: Arc<[Sample]>,
-    next: AtomicUsize,
-}
-
-impl Batch {
-    async fn work(&self) -> Vec<(usize, Judgement)> {
-        let mut done = Vec::new();
-        loop {
-            let index = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(sample) = self.samples.get(index) else { return done };
-            done.push((index, self.reward.judge(sample).await));
-        }
-    }
-}
-
-/// When nobody awaits the batch any more, its workers find nothing left to do.
-struct StopOnDrop(Arc<Batch>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.next.store(self.0.samples.len(), Ordering::Relaxed);
+        keys.into_iter().zip(known).map(judgement).collect()
     }
 }

@@ -10,17 +10,25 @@ use std::io::Read;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
-use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
-use wasmtime::Engine;
+use tokio::sync::OnceCell;
 use wasmtime::component::Component;
 
 use crate::cache::Cache;
+use crate::engine::{Engines, Pool, Profile};
 use crate::plugin::Linked;
-use crate::{Digest, Error, Plugin, PluginSpec, engine, inspect};
+use crate::score_cache::Scores;
+use crate::{Digest, Error, Limits, Plugin, PluginSpec, inspect};
 
 /// No plugin is larger: an interpreter with its standard library is a third of it.
 const COMPONENT_BYTES_MAX: u64 = 64 << 20;
+
+/// No plugin compiles for longer: the largest interpreters take seconds.
+const COMPILE_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// Instances beyond two for every thread, for guests that wait for a host service and use no thread meanwhile.
+const WAITING_SLOTS: usize = 64;
 
 /// How many threads guests get, and where native code is kept.
 ///
@@ -45,14 +53,13 @@ pub struct Runtime {
 
 /// What plugins keep of their runtime.
 pub(crate) struct Shared {
-    pub(crate) engine: Engine,
+    pub(crate) engines: Engines,
     pub(crate) jobs: usize,
-    /// As many permits as the instance pool has room for: a full pool is an error, a queue is not.
-    slots: Semaphore,
+    pub(crate) scores: Scores,
     threads: Option<tokio::runtime::Runtime>,
-    cache: Option<Cache>,
-    /// Compiled or compiling, by digest: whoever comes second waits for the first.
-    compiled: Mutex<BTreeMap<Digest, Weak<OnceCell<Component>>>>,
+    cache: Option<Arc<Cache>>,
+    /// Compiled or compiling, by digest and engine: whoever comes second waits for the first.
+    compiled: Mutex<BTreeMap<(Digest, Profile), Weak<OnceCell<Component>>>>,
 }
 
 impl Drop for Shared {
@@ -75,47 +82,64 @@ impl Shared {
         async move { handle.await.map_err(|error| error.to_string()) }
     }
 
-    /// The right to hold one instance.
-    pub(crate) async fn slot(&self) -> SemaphorePermit<'_> {
-        self.slots.acquire().await.expect("the semaphore is never closed")
-    }
-
     fn handle(&self) -> &tokio::runtime::Handle {
         self.threads.as_ref().expect("taken only when dropped").handle()
     }
 
-    async fn compile(self: &Arc<Self>, path: &Path, bytes: Vec<u8>) -> Result<Arc<OnceCell<Component>>, Error> {
-        let digest = Digest::of(&bytes);
-        let cell = self.cell(digest);
-        cell.get_or_try_init(|| {
-            let (shared, path) = (self.clone(), path.to_owned());
-            let compiling = self.handle().spawn_blocking(move || shared.compile_now(&path, &digest, &bytes));
-            async move { compiling.await.unwrap_or_else(|error| Err(Error::Engine { reason: error.to_string() })) }
+    /// The native code of some bytes: compiled before, cached on disk, or compiled now, once for all who ask. `digest` says
+    /// which bytes they are before they are there.
+    pub(crate) async fn compile<E: From<Error>>(
+        &self,
+        pool: &Pool,
+        digest: Digest,
+        path: &Path,
+        bytes: impl Future<Output = Result<Vec<u8>, E>> + Send,
+    ) -> Result<Arc<OnceCell<Component>>, E> {
+        let cell = self.cell(digest, pool.profile);
+        cell.get_or_try_init(async || -> Result<Component, E> {
+            let (cache, engine) = (self.cache.clone(), pool.engine.clone());
+            let cached = self.off_thread(move || Ok(cache.and_then(|cache| cache.load(&engine, &digest)))).await?;
+            if let Some(component) = cached {
+                return Ok(component);
+            }
+            let (cache, engine, bytes, unfit) =
+                (self.cache.clone(), pool.engine.clone(), bytes.await?, path.to_owned());
+            let compiling = self.off_thread(move || {
+                let component = Component::new(&engine, bytes)
+                    .map_err(|error| Error::Unfit { path: unfit, reason: format!("{error:#}") })?;
+                if let Some(cache) = cache {
+                    cache.store(&engine, &digest, &component);
+                }
+                Ok(component)
+            });
+            let seconds = COMPILE_TIMEOUT.as_secs();
+            let late = |_| Error::Unfit {
+                path: path.to_owned(),
+                reason: format!("it takes more than {seconds} s to compile, and no honest plugin does"),
+            };
+            Ok(tokio::time::timeout(COMPILE_TIMEOUT, compiling).await.map_err(late)??)
         })
         .await?;
         Ok(cell)
     }
 
-    fn cell(&self, digest: Digest) -> Arc<OnceCell<Component>> {
+    fn cell(&self, digest: Digest, profile: Profile) -> Arc<OnceCell<Component>> {
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         compiled.retain(|_, cell| cell.strong_count() > 0);
-        compiled.get(&digest).and_then(Weak::upgrade).unwrap_or_else(|| {
+        compiled.get(&(digest, profile)).and_then(Weak::upgrade).unwrap_or_else(|| {
             let cell = Arc::new(OnceCell::new());
-            compiled.insert(digest, Arc::downgrade(&cell));
+            compiled.insert((digest, profile), Arc::downgrade(&cell));
             cell
         })
     }
 
-    fn compile_now(&self, path: &Path, digest: &Digest, bytes: &[u8]) -> Result<Component, Error> {
-        if let Some(component) = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, digest)) {
-            return Ok(component);
-        }
-        let component = Component::new(&self.engine, bytes)
-            .map_err(|error| Error::Unfit { path: path.to_owned(), reason: format!("{error:#}") })?;
-        if let Some(cache) = &self.cache {
-            cache.store(&self.engine, digest, &component);
-        }
-        Ok(component)
+    /// Does what takes long without a pause where no guest and no caller waits behind it.
+    async fn off_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let working = self.handle().spawn_blocking(work);
+        working.await.unwrap_or_else(|error| Err(Error::Engine { reason: error.to_string() }))
     }
 }
 
@@ -124,21 +148,23 @@ impl Runtime {
     pub fn new(config: RuntimeConfig) -> Result<Runtime, Error> {
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let jobs = if config.jobs == 0 { cores() } else { config.jobs };
-        // Twice as many instances as threads: those that wait for a host service leave room for others.
-        let slots = jobs.saturating_mul(2).min(1000);
         let threads = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(jobs)
             .thread_name("rewarden-worker")
+            .enable_time()
             .build()
             .map_err(|error| Error::Engine { reason: format!("no worker threads: {error}") })?;
+        let cache = config.cache_dir.as_deref().and_then(Cache::open).map(Arc::new);
         let shared = Shared {
-            engine: engine::start(slots as u32)?,
+            engines: Engines::new(jobs.saturating_mul(2).min(1000) + WAITING_SLOTS),
             jobs,
-            slots: Semaphore::new(slots),
+            scores: Scores::new(cache.clone()),
             threads: Some(threads),
-            cache: config.cache_dir.as_deref().and_then(Cache::open),
+            cache,
             compiled: Mutex::default(),
         };
+        // Almost every plugin asks for this one, and a machine that cannot run it should say so at once.
+        shared.engines.get(Profile { deterministic: true, stack_bytes_max: Limits::default().stack_bytes_max })?;
         Ok(Runtime { shared: Arc::new(shared) })
     }
 
@@ -149,19 +175,18 @@ impl Runtime {
 
     /// Reads, inspects, compiles, links and tries out a component; every refusal is a sentence.
     pub async fn load(&self, spec: &PluginSpec) -> Result<Plugin, Error> {
-        let (path, name, grants) = (spec.path.clone(), spec.name.clone(), spec.grants.clone());
+        let spec = spec.clone();
+        let shared = self.shared.clone();
         // Reading and validating megabytes has no place on a caller's executor.
-        let reading = self.shared.handle().spawn_blocking(move || {
-            let bytes = read(&path)?;
-            let inspection = inspect::inspect(&path, &bytes)?;
-            inspect::check_imports(&path, &name, &inspection.imports, &grants)?;
-            Ok((bytes, inspection))
+        let linking = self.shared.off_thread(move || {
+            let bytes = read(&spec.path)?;
+            let inspection = inspect::inspect(&spec.path, &bytes)?;
+            inspect::check_imports(&spec.path, &inspection.imports, spec.wasi)?;
+            let linked = Linked::new(shared, &spec, bytes, inspection)?;
+            Ok((Arc::new(linked), spec))
         });
-        let (bytes, inspection) = reading.await.map_err(|error| Error::Engine { reason: error.to_string() })??;
-        let (digest, size_bytes) = (Digest::of(&bytes), bytes.len() as u64);
-        let compiled = self.shared.compile(&spec.path, bytes).await?;
-        let linked = Linked::new(self.shared.clone(), spec, digest, size_bytes, inspection, compiled)?;
-        Plugin::configure(Arc::new(linked), &spec.settings, spec.seed).await
+        let (linked, spec) = linking.await?;
+        Plugin::configure(linked, &spec.settings, spec.seed, true).await
     }
 }
 

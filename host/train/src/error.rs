@@ -1,5 +1,5 @@
-//! Everything that can stop the training host. A guest's failure is never here: that is a `Fault`, data beside the
-//! scores. Each message says what is wrong, where, and what to do about it.
+//! Everything that can stop the training host. A guest's failure is never here, unless the config wants to stop at
+//! it: it is a `Fault`, data beside the scores. Each message says what is wrong, where, and what to do about it.
 
 use std::path::{Path, PathBuf};
 
@@ -61,16 +61,9 @@ pub enum Error {
     /// Text could not be turned into tokens or back.
     #[error("tokenizer: {0}")]
     Tokenizer(String),
-    /// Faults went beyond what the config accepts.
-    #[error("reward `{name}` failed on sample {sample}: {fault}; `on_fault = \"skip_sample\"` would go on without it")]
-    Fault {
-        /// The reward's name in the config.
-        name: String,
-        /// The sample's id.
-        sample: String,
-        /// The guest's failure.
-        fault: rewarden_runtime::Fault,
-    },
+    /// The rewards cannot be used as the config says, or faulted more than it accepts.
+    #[error(transparent)]
+    Rubric(#[from] rewarden_runtime::Error),
     /// A tensor operation failed.
     #[error("tensor operation: {0}")]
     Tensor(#[from] candle_core::Error),

@@ -1,5 +1,6 @@
 //! Evaluation: `num_samples` answers to every held-out task, graded by the run's own rubric; pass@k without bias.
 
+use rewarden_runtime::{Graded, Rubric, RubricState};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -15,7 +16,6 @@ use crate::pass_at_k::pass_at_k;
 use crate::renderer::Renderer;
 use crate::report;
 use crate::rollout::{Plan, check_lengths, roll_out};
-use crate::rubric::{Graded, Rubric};
 use crate::run_dir::{METRICS, Metrics, ROLLOUTS, StageDir};
 use crate::seed::Purpose;
 use crate::start;
@@ -42,12 +42,15 @@ pub struct Evaluation {
 pub(crate) fn eval(
     config: &RunConfig,
     dataset: &Dataset,
-    rubric: &Rubric,
+    rubric: &mut Rubric,
     observe: Observer,
 ) -> Result<(BTreeMap<String, Evaluation>, f64)> {
     if dataset.test.is_empty() {
         return Err(Error::config("data", "evaluation needs held-out rows: set `data.test_size` or `data.test_path`"));
     }
+    // Weights are those that training ends with, and faults are counted anew: what happened to a plugin in training
+    // must not depend on whether evaluation runs in the same process.
+    rubric.restore(&RubricState::default());
     let clock = Stopwatch::new();
     let models = models(config)?;
     let dir = StageDir::open(&config.log_path, Stage::Eval)?;
@@ -88,7 +91,7 @@ fn models(config: &RunConfig) -> Result<Vec<(String, Option<PathBuf>)>> {
 fn evaluate(
     config: &RunConfig,
     dataset: &Dataset,
-    rubric: &Rubric,
+    rubric: &mut Rubric,
     (policy, renderer): (&Policy, &Renderer),
     (dir, name): (&StageDir, &str),
     observe: Observer,
@@ -110,7 +113,8 @@ fn evaluate(
         };
         let rollouts = roll_out(policy, renderer, tasks, &plan, |t| observe(Event::Sampled { tokens: before + t }))?;
         before += rollouts.iter().map(|rollout| rollout.sampled.tokens.len()).sum::<usize>();
-        let scores = rubric.grade(rollouts.iter().map(|rollout| rollout.sample.clone()).collect())?;
+        let samples = rollouts.iter().map(|rollout| rollout.sample.clone()).collect();
+        let scores = pollster::block_on(rubric.grade(samples, config.rl.max_steps as u32))?;
         let rows = report::rows(rubric, 0, &rollouts, &scores, &[]);
         dir.append_all(&format!("{name}-{ROLLOUTS}"), &rows)?;
         graded.extend(scores);
@@ -119,7 +123,7 @@ fn evaluate(
 }
 
 fn summarise(graded: &[Graded], samples: usize, ks: &[usize], threshold: f64) -> Evaluation {
-    let rewards = report::rewards(graded);
+    let rewards = report::totals(graded);
     let passed = |group: &[Option<f64>]| group.iter().flatten().filter(|&&reward| reward >= threshold).count();
     let passed: Vec<usize> = rewards.chunks(samples).map(passed).collect();
     let mean = |k: usize| passed.iter().map(|&c| pass_at_k(samples, c, k)).sum::<f64>() / passed.len() as f64;
@@ -153,13 +157,13 @@ mod tests {
 
     #[test]
     fn no_judgement_is_no_reward() {
-        let evaluation = summarise(&[Graded { reward: None, parts: vec![] }], 1, &[1], 1.0);
+        let evaluation = summarise(&[Graded::default()], 1, &[1], 1.0);
         assert_eq!((evaluation.reward, evaluation.faults), (None, 1));
     }
 
     #[test]
     fn faults_do_not_pass_and_do_not_weigh_on_the_mean_reward() {
-        let graded = |reward| Graded { reward, parts: vec![] };
+        let graded = |total| Graded { total, ..Graded::default() };
         let rewards = [Some(1.0), Some(0.0), None, Some(1.0), Some(0.1), Some(0.1)];
         let evaluation = summarise(&rewards.map(graded), 2, &[1, 2], 1.0);
         assert_eq!(evaluation.pass_at["pass@1"], 1.0 / 3.0);

@@ -3,7 +3,7 @@
 //! going back to the last checkpoint and dropping the rows after it.
 
 use candle_core::Tensor;
-use std::collections::BTreeMap;
+use rewarden_runtime::{Rubric, RubricState};
 use std::path::Path;
 
 use crate::batch::{Datum, MicroBatch};
@@ -22,6 +22,8 @@ pub(crate) struct Learner {
     pub(crate) policy: Policy,
     pub(crate) renderer: Renderer,
     pub(crate) dir: StageDir,
+    /// What the graders' counts were at the checkpoint this goes on from.
+    pub(crate) rubric: RubricState,
     optimizer: Optimizer,
     plan: Plan,
     step: usize,
@@ -35,7 +37,6 @@ pub(crate) struct Plan {
     pub(crate) steps: usize,
     pub(crate) save_every: usize,
     pub(crate) adam: AdamConfig,
-    pub(crate) plugins: BTreeMap<String, rewarden_runtime::Digest>,
 }
 
 /// What an update reports.
@@ -66,8 +67,9 @@ impl Learner {
             Some(checkpoint) => Optimizer::read(&policy, &plan.adam, &dir.folder(checkpoint).join(OPTIMIZER))?,
             None => Optimizer::new(&policy, &plan.adam),
         };
-        let earlier_seconds = checkpoint.map_or(0.0, |checkpoint| checkpoint.seconds);
-        Ok(Self { policy, renderer, dir, optimizer, plan, step, clock: Stopwatch::new(), earlier_seconds })
+        let earlier_seconds = checkpoint.as_ref().map_or(0.0, |checkpoint| checkpoint.seconds);
+        let rubric = checkpoint.and_then(|checkpoint| checkpoint.rubric).unwrap_or_default();
+        Ok(Self { policy, renderer, dir, rubric, optimizer, plan, step, clock: Stopwatch::new(), earlier_seconds })
     }
 
     /// The steps still to do.
@@ -92,15 +94,20 @@ impl Learner {
         Ok(Some(Update { loss: found.loss, grad_norm, log_probs: found.log_probs }))
     }
 
-    /// Logs the step that is now finished, and saves it when due.
-    pub(crate) fn finish_step(&mut self, mut metrics: Metrics, observe: Observer) -> Result<()> {
+    /// Logs the step that is now finished, and saves it when due, with what the rubric has to remember.
+    pub(crate) fn finish_step(
+        &mut self,
+        mut metrics: Metrics,
+        rubric: Option<&Rubric>,
+        observe: Observer,
+    ) -> Result<()> {
         metrics.insert("step".into(), self.step.into());
         metrics.insert("progress/batch".into(), self.step.into());
         self.step += 1;
         metrics.insert("progress/done_frac".into(), (self.step as f64 / self.plan.steps as f64).into());
         self.dir.append(METRICS, &metrics)?;
         if self.is_due() {
-            self.save()?;
+            self.save(rubric)?;
         }
         let Plan { stage, steps, .. } = self.plan;
         observe(Event::Step { stage, done: self.step, steps, metrics: &metrics });
@@ -117,7 +124,7 @@ impl Learner {
         regular || self.step == self.plan.steps
     }
 
-    fn save(&self) -> Result<()> {
+    fn save(&self, rubric: Option<&Rubric>) -> Result<()> {
         let name = format!("{:06}", self.step);
         let folder = Path::new("checkpoints").join(&name);
         let checkpoint = Checkpoint {
@@ -127,7 +134,8 @@ impl Learner {
             batch: self.step,
             is_final: self.step == self.plan.steps,
             seconds: self.seconds(),
-            plugins: self.plan.plugins.clone(),
+            plugins: rubric.map(Rubric::digests).unwrap_or_default(),
+            rubric: rubric.map(Rubric::state),
         };
         self.dir.save(&checkpoint, &self.policy, self.renderer.tokenizer(), &self.optimizer)
     }

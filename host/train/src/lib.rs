@@ -1,13 +1,13 @@
 //! Rewarden's training host: data, renderer, model, sampler, rollouts, rewards, losses and loops.
 //!
 //! One run, end to end: a TOML becomes a [`RunConfig`]; [`Dataset`] holds what it learns from; a [`Policy`] is sampled
-//! by a [`Sampler`]; the text of its [`rollout`](Rollout)s goes to a [`Rubric`] of sandboxed rewards; advantages, a
+//! by a [`Sampler`]; the text of its [`rollout`](Rollout)s goes to a [`Rubric`](rewarden_runtime::Rubric) of sandboxed rewards; advantages, a
 //! [`LossFn`] and an [`Optimizer`] move the policy; the run directory remembers everything and resumes exactly.
 //! [`run`] does all of it, [`stage`] a part.
 //!
 //! This crate computes and writes run directories. It never prints, reads environment variables or starts processes; it
 //! tells an [`Observer`] what happens. Graders see text only, and no plugin code is linked here: rewards arrive as
-//! [`rewarden_runtime::Reward`]s.
+//! [`rewarden_runtime::Grader`]s.
 
 #![deny(missing_docs)]
 
@@ -30,7 +30,6 @@ mod renderer;
 mod report;
 mod rl;
 mod rollout;
-mod rubric;
 mod run;
 mod run_dir;
 mod sampler;
@@ -42,7 +41,7 @@ mod tokenizer;
 pub use advantage::{is_constant, mean_centred};
 pub use batch::{Datum, MicroBatch};
 pub use config::{
-    AdamConfig, DataConfig, EvalConfig, LrSchedule, OnFault, RewardConfig, RlConfig, RunConfig, SftConfig, Stage, TINY,
+    AdamConfig, DataConfig, EvalConfig, LrSchedule, RewardConfig, RlConfig, RunConfig, SftConfig, Stage, TINY,
 };
 pub use data::{Arithmetic, Dataset, Example, Task, read_jsonl};
 pub use error::{Error, Result};
@@ -55,7 +54,6 @@ pub use optim::{Optimizer, learning_rate};
 pub use pass_at_k::pass_at_k;
 pub use renderer::{Rendered, Renderer, RendererName, TrainOnWhat, message};
 pub use rollout::{Plan, Rollout, roll_out};
-pub use rubric::{Graded, Rubric, WeightedReward};
 pub use run::{Existing, SUMMARY, Summary, run, stage};
 pub use run_dir::{METRICS, Metrics, ROLLOUTS, read_rows};
 pub use sampler::{Request, Sampled, Sampler, Sampling};

@@ -1,16 +1,17 @@
 //! What a batch of graded rollouts looks like in `metrics.jsonl` and `rollouts.jsonl`. Metric names are tinker's where
 //! it has one (`env/all/...`, `stop/...`), TRL's for single rewards (`rewards/<name>/mean`).
 
-use rewarden_runtime::{Digest, Fault, Message, Role, Score, StopReason, ToolCall};
+mod graders;
+
+use rewarden_runtime::{Digest, Fault, Graded, Judgement, Message, Role, Rubric, Score, StopReason, ToolCall};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 use crate::advantage::is_constant;
 use crate::rollout::Rollout;
-use crate::rubric::{Graded, Rubric};
 use crate::run_dir::Metrics;
 
-/// One line of `rollouts.jsonl`: enough to see what the policy said and why it was paid.
+/// One line of `rollouts.jsonl`: enough to see what the policy said and why it was paid, and to score it again.
 #[derive(Serialize)]
 pub(crate) struct Row<'a> {
     step: usize,
@@ -22,18 +23,23 @@ pub(crate) struct Row<'a> {
     ground_truth: &'a str,
     extra: &'a str,
     stop_reason: &'static str,
+    turn_scores: &'a [f64],
     completion_tokens: u32,
     reward: Option<f64>,
+    total: Option<f64>,
     advantage: Option<f64>,
     scores: BTreeMap<&'a str, Opinion<'a>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    shadows: BTreeMap<&'a str, Opinion<'a>>,
 }
 
-/// What one reward said.
+/// What one plugin said, and what that took.
 #[derive(Serialize)]
 struct Opinion<'a> {
     plugin: Digest,
     #[serde(flatten)]
     judged: Judged<'a>,
+    fuel: u64,
 }
 
 #[derive(Serialize)]
@@ -86,9 +92,24 @@ fn stop_reason(reason: StopReason) -> &'static str {
     }
 }
 
-/// The rewards of graded rollouts.
+impl<'a> Opinion<'a> {
+    fn new(plugin: Digest, judgement: &'a Judgement) -> Self {
+        let judged = match &judgement.result {
+            Ok(score) => Judged::Score(score),
+            Err(fault) => Judged::Fault(fault),
+        };
+        Self { plugin, judged, fuel: judgement.receipt.fuel }
+    }
+}
+
+/// The rewards of graded rollouts, as the update sees them.
 pub(crate) fn rewards(graded: &[Graded]) -> Vec<Option<f64>> {
     graded.iter().map(|graded| graded.reward).collect()
+}
+
+/// The same before any normalisation.
+pub(crate) fn totals(graded: &[Graded]) -> Vec<Option<f64>> {
+    graded.iter().map(|graded| graded.total).collect()
 }
 
 /// Rows for `rollouts.jsonl`, in order. `advantages` is empty where there are none, in evaluation.
@@ -99,16 +120,14 @@ pub(crate) fn rows<'a>(
     graded: &'a [Graded],
     advantages: &[Option<f64>],
 ) -> Vec<Row<'a>> {
-    let digests = rubric.digests();
-    let opinions = |graded: &'a Graded| {
-        let opinion = |(name, part): (&'a str, &'a Result<Score, Fault>)| {
-            let judged = match part {
-                Ok(score) => Judged::Score(score),
-                Err(fault) => Judged::Fault(fault),
-            };
-            (name, Opinion { plugin: digests[name], judged })
-        };
-        rubric.names().zip(&graded.parts).map(opinion).collect()
+    let (digests, shadows) = (rubric.digests(), rubric.shadows());
+    let scores = |graded: &'a Graded| {
+        let parts = rubric.names().zip(&graded.parts);
+        parts.filter_map(|(name, part)| Some((name, Opinion::new(digests[name], part.as_ref()?)))).collect()
+    };
+    let shadows = |graded: &'a Graded| {
+        let opinions = graded.shadows.iter();
+        opinions.map(|(name, judgement)| (name.as_str(), Opinion::new(shadows[name], judgement))).collect()
     };
     let row = |(index, (rollout, graded)): (usize, (&'a Rollout, &'a Graded))| Row {
         step,
@@ -120,17 +139,21 @@ pub(crate) fn rows<'a>(
         ground_truth: &rollout.sample.ground_truth,
         extra: &rollout.sample.extra,
         stop_reason: stop_reason(rollout.sample.stop_reason),
+        turn_scores: &rollout.sample.turn_scores,
         completion_tokens: rollout.sample.completion_tokens,
         reward: graded.reward,
+        total: graded.total,
         advantage: advantages.get(index).copied().flatten(),
-        scores: opinions(graded),
+        scores: scores(graded),
+        shadows: shadows(graded),
     };
     rollouts.iter().zip(graded).enumerate().map(row).collect()
 }
 
-/// Adds the metrics of a graded batch.
+/// Adds the metrics of a batch graded at a training step.
 pub(crate) fn describe(
     rubric: &Rubric,
+    step: u32,
     rollouts: &[Rollout],
     graded: &[Graded],
     group_size: usize,
@@ -138,12 +161,8 @@ pub(crate) fn describe(
 ) {
     let count = rollouts.len() as f64;
     let tokens: usize = rollouts.iter().map(|rollout| rollout.sampled.tokens.len()).sum();
-    let judged: Vec<f64> = graded.iter().filter_map(|graded| graded.reward).collect();
-    let mut put = |name: String, value: f64| {
-        if value.is_finite() {
-            into.insert(name, value.into());
-        }
-    };
+    let judged: Vec<f64> = totals(graded).into_iter().flatten().collect();
+    let mut put = |name: String, value: f64| graders::put(into, name, value);
     put("env/all/reward/total".into(), mean(&judged));
     put("env/all/total_episodes".into(), count);
     put("env/all/ac_tokens_per_turn".into(), tokens as f64 / count);
@@ -154,30 +173,21 @@ pub(crate) fn describe(
     for (share, groups) in group_kinds(graded, group_size) {
         put(format!("env/all/by_group/{share}"), groups);
     }
-    for (index, name) in rubric.names().enumerate() {
-        let parts: Vec<&Result<Score, Fault>> = graded.iter().map(|graded| &graded.parts[index]).collect();
-        let values: Vec<f64> = parts.iter().filter_map(|part| part.as_ref().ok()?.value).collect();
-        put(format!("rewards/{name}/mean"), mean(&values));
-        put(format!("rewards/{name}/std"), deviation(&values));
-        put(format!("plugin/{name}/calls"), parts.len() as f64);
-        put(format!("plugin/{name}/faults"), parts.iter().filter(|part| part.is_err()).count() as f64);
-    }
-    for (name, digest) in rubric.digests() {
-        into.insert(format!("plugin/{name}/digest"), digest.to_string().into());
-    }
+    graders::describe(rubric, step, graded, into);
 }
 
-/// Shares of groups whose rewards differ, are all equal and above 0, or are all equal and not.
+/// Shares of groups whose rewards differ, and so teach something, and of the others by their total: above 0, or not.
 fn group_kinds(graded: &[Graded], group_size: usize) -> [(&'static str, f64); 3] {
-    let groups: Vec<Vec<Option<f64>>> = graded.chunks(group_size).map(rewards).collect();
-    let share = |wanted: &dyn Fn(&[Option<f64>]) -> bool| {
-        groups.iter().filter(|group| wanted(group)).count() as f64 / groups.len() as f64
+    let share = |wanted: &dyn Fn(&[Graded]) -> bool| {
+        let groups = graded.chunks(group_size);
+        groups.clone().filter(|group| wanted(group)).count() as f64 / groups.len() as f64
     };
-    let good = |group: &[Option<f64>]| group.iter().flatten().next().is_some_and(|&reward| reward > 0.0);
+    let constant = |group: &[Graded]| is_constant(&rewards(group));
+    let good = |group: &[Graded]| totals(group).into_iter().flatten().next().is_some_and(|total| total > 0.0);
     [
-        ("frac_mixed", share(&|group| !is_constant(group))),
-        ("frac_all_good", share(&|group| is_constant(group) && good(group))),
-        ("frac_all_bad", share(&|group| is_constant(group) && !good(group))),
+        ("frac_mixed", share(&|group| !constant(group))),
+        ("frac_all_good", share(&|group| constant(group) && good(group))),
+        ("frac_all_bad", share(&|group| constant(group) && !good(group))),
     ]
 }
 

@@ -2,10 +2,12 @@
 //!
 //! 1. No reference model and no KL term; the policy may go wherever the reward leads.
 //! 2. Every batch is used once, so there is no clipping: `importance_sampling` (or plain `reinforce`).
-//! 3. The advantage is `R - mean(R)` of its group; no division by the deviation.
+//! 3. The advantage is `R - mean(R)` of its group; no division by the deviation, unless the rubric has done that for each
+//!    grader (`normalize_then_sum`).
 //! 4. The loss is averaged over the tokens of the whole batch (DAPO), not first over each sequence.
 //! 5. A trajectory that no grader could judge is left out, never paid 0.
 
+use rewarden_runtime::{Graded, Rubric};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -20,26 +22,20 @@ use crate::observe::{Event, Observer};
 use crate::optim::learning_rate;
 use crate::report;
 use crate::rollout::{self, Rollout, roll_out};
-use crate::rubric::{Graded, Rubric};
 use crate::run_dir::{Metrics, ROLLOUTS};
 use crate::seed::Purpose;
 use crate::start;
 
 /// Runs the stage, or what is left of it. Returns its seconds.
-pub(crate) fn rl(config: &RunConfig, dataset: &Dataset, rubric: &Rubric, observe: Observer) -> Result<f64> {
+pub(crate) fn rl(config: &RunConfig, dataset: &Dataset, rubric: &mut Rubric, observe: Observer) -> Result<f64> {
     let options = &config.rl;
     let steps = options.max_steps;
-    let plan = Plan {
-        stage: Stage::Rl,
-        steps,
-        save_every: options.save_every,
-        adam: options.adam.clone(),
-        plugins: rubric.digests(),
-    };
+    let plan = Plan { stage: Stage::Rl, steps, save_every: options.save_every, adam: options.adam.clone() };
     let read = |folder: &Path| start::read(config, folder);
     let mut learner = Learner::begin(&config.log_path, plan, read, || start::reinforced(config, dataset))?;
     let tasks = dataset.train.iter().map(|example| &example.task);
     rollout::check_lengths(&learner.policy, &learner.renderer, tasks, options.max_tokens)?;
+    rubric.restore(&learner.rubric);
     observe(Event::StageStarted { stage: Stage::Rl, first_step: learner.remaining().start, steps });
     for step in learner.remaining() {
         let mut clock = Stopwatch::new();
@@ -50,7 +46,8 @@ pub(crate) fn rl(config: &RunConfig, dataset: &Dataset, rubric: &Rubric, observe
         metrics.insert("time/sampling".into(), seconds.into());
         metrics.insert("sampled_tokens_per_second".into(), (tokens as f64 / seconds).into());
 
-        let graded = rubric.grade(rollouts.iter().map(|rollout| rollout.sample.clone()).collect())?;
+        let samples = rollouts.iter().map(|rollout| rollout.sample.clone()).collect();
+        let graded = pollster::block_on(rubric.grade(samples, step as u32))?;
         metrics.insert("time/scoring".into(), clock.lap().into());
 
         let advantages = advantages(&graded, options.group_size);
@@ -66,9 +63,9 @@ pub(crate) fn rl(config: &RunConfig, dataset: &Dataset, rubric: &Rubric, observe
         if let Some(update) = &update {
             describe_update(update, &data, &mut metrics);
         }
-        report::describe(rubric, &rollouts, &graded, options.group_size, &mut metrics);
+        report::describe(rubric, step as u32, &rollouts, &graded, options.group_size, &mut metrics);
         learner.dir.append_all(ROLLOUTS, &report::rows(rubric, step, &rollouts, &graded, &advantages))?;
-        learner.finish_step(metrics, observe)?;
+        learner.finish_step(metrics, Some(rubric), observe)?;
     }
     observe(Event::StageDone { stage: Stage::Rl, seconds: learner.seconds() });
     Ok(learner.seconds())

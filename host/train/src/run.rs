@@ -1,5 +1,6 @@
 //! A whole run: the stages a config names, in order, each starting from what the one before it made.
 
+use rewarden_runtime::Rubric;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -9,7 +10,6 @@ use crate::error::{Error, Result};
 use crate::eval::{Evaluation, eval};
 use crate::observe::{Event, Observer};
 use crate::rl::rl;
-use crate::rubric::Rubric;
 use crate::run_dir::{self, StageDir};
 use crate::sft::sft;
 use crate::start;
@@ -23,16 +23,8 @@ pub struct Summary {
     pub seconds: BTreeMap<String, f64>,
     /// Results by the stage whose model was evaluated.
     pub eval: BTreeMap<String, Evaluation>,
-    /// Digest of each reward's component.
+    /// Digest of each reward's component at the end.
     pub plugins: BTreeMap<String, rewarden_runtime::Digest>,
-}
-
-impl Summary {
-    /// The summary of a run that has done nothing yet.
-    fn of(config: &RunConfig, rubric: Option<&Rubric>) -> Self {
-        let plugins = rubric.map(Rubric::digests).unwrap_or_default();
-        Self { seed: config.seed, plugins, ..Self::default() }
-    }
 }
 
 /// What to do with a run directory that is already there.
@@ -45,7 +37,12 @@ pub enum Existing {
 }
 
 /// Runs every stage of the config and writes `summary.json`.
-pub fn run(config: &RunConfig, rubric: Option<&Rubric>, existing: Existing, observe: Observer) -> Result<Summary> {
+pub fn run(
+    config: &RunConfig,
+    mut rubric: Option<&mut Rubric>,
+    existing: Existing,
+    observe: Observer,
+) -> Result<Summary> {
     let dataset = Dataset::load(&config.data, config.seed)?;
     match existing {
         Existing::SetAside => {
@@ -55,9 +52,9 @@ pub fn run(config: &RunConfig, rubric: Option<&Rubric>, existing: Existing, obse
         }
         Existing::Resume => check_same(config)?,
     }
-    let mut summary = Summary::of(config, rubric);
+    let mut summary = Summary { seed: config.seed, ..Summary::default() };
     for &stage in &config.stages {
-        run_stage(config, &dataset, rubric, stage, &mut summary, observe)?;
+        run_stage(config, &dataset, rubric.as_deref_mut(), stage, &mut summary, observe)?;
     }
     let file = config.log_path.join(SUMMARY);
     let text = serde_json::to_string_pretty(&summary).map_err(|e| Error::run_dir(&file, e.to_string()))?;
@@ -71,7 +68,7 @@ pub const SUMMARY: &str = "summary.json";
 /// Runs one stage by itself, in the directory of its run.
 pub fn stage(
     config: &RunConfig,
-    rubric: Option<&Rubric>,
+    rubric: Option<&mut Rubric>,
     stage: Stage,
     existing: Existing,
     observe: Observer,
@@ -87,7 +84,7 @@ pub fn stage(
         }
         Existing::Resume => check_same(config)?,
     }
-    let mut summary = Summary::of(config, rubric);
+    let mut summary = Summary { seed: config.seed, ..Summary::default() };
     run_stage(config, &dataset, rubric, stage, &mut summary, observe)?;
     Ok(summary)
 }
@@ -95,12 +92,12 @@ pub fn stage(
 fn run_stage(
     config: &RunConfig,
     dataset: &Dataset,
-    rubric: Option<&Rubric>,
+    mut rubric: Option<&mut Rubric>,
     stage: Stage,
     summary: &mut Summary,
     observe: Observer,
 ) -> Result<()> {
-    let rubric = || rubric.ok_or_else(|| Error::config("reward", "this stage needs at least one [[reward]]"));
+    let no_rubric = || Error::config("reward", "this stage needs at least one [[reward]]");
     // Stages may be run one by one with different settings: each folder says with which.
     let remember = || run_dir::write_config(&config.log_path.join(stage.name()), &config.to_toml()?);
     let seconds = match (stage, start::finished(config, stage)?) {
@@ -114,17 +111,18 @@ fn run_stage(
         }
         (Stage::Rl, None) => {
             remember()?;
-            rl(config, dataset, rubric()?, observe)?
+            rl(config, dataset, rubric.as_deref_mut().ok_or_else(no_rubric)?, observe)?
         }
         (Stage::Eval, _) => {
             let _ = run_dir::start_stage(&config.log_path, Stage::Eval)?;
             remember()?;
-            let (results, seconds) = eval(config, dataset, rubric()?, observe)?;
+            let (results, seconds) = eval(config, dataset, rubric.as_deref_mut().ok_or_else(no_rubric)?, observe)?;
             summary.eval = results;
             seconds
         }
     };
     summary.seconds.insert(stage.name().to_owned(), seconds);
+    summary.plugins = rubric.map(|rubric| rubric.digests()).unwrap_or_default();
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //! `checkpoints/NNNNNN/`. Nothing finished is ever overwritten: an earlier run is set aside under a new name, a
 //! checkpoint appears whole or not at all, and a resumed stage drops only the rows it is about to write again.
 
+use rewarden_runtime::RubricState;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fs;
@@ -48,6 +49,9 @@ pub(crate) struct Checkpoint {
     /// Digest of each plugin that was in use.
     #[serde(default)]
     pub plugins: std::collections::BTreeMap<String, rewarden_runtime::Digest>,
+    /// The fault counts of the graders so far; none in a stage without rewards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rubric: Option<RubricState>,
 }
 
 impl StageDir {

@@ -26,13 +26,7 @@ pub(crate) fn sft(config: &RunConfig, dataset: &Dataset, observe: Observer) -> R
     let options = &config.sft;
     let answered = dataset.train.iter().filter(|example| !example.answer.is_empty()).count();
     let steps = steps(options, answered);
-    let plan = Plan {
-        stage: Stage::Sft,
-        steps,
-        save_every: options.save_every,
-        adam: options.adam.clone(),
-        plugins: Default::default(),
-    };
+    let plan = Plan { stage: Stage::Sft, steps, save_every: options.save_every, adam: options.adam.clone() };
     let read = |folder: &Path| start::read(config, folder);
     let mut learner = Learner::begin(&config.log_path, plan, read, || start::supervised(config, dataset))?;
     let train = data(&learner.renderer, &dataset.train, options)?;
@@ -66,7 +60,7 @@ pub(crate) fn sft(config: &RunConfig, dataset: &Dataset, observe: Observer) -> R
         if measured && !test.is_empty() {
             metrics.insert("test/nll".into(), mean_nll(&learner.policy, &test, options.batch_size)?.into());
         }
-        learner.finish_step(metrics, observe)?;
+        learner.finish_step(metrics, None, observe)?;
     }
     observe(Event::StageDone { stage: Stage::Sft, seconds: learner.seconds() });
     Ok(learner.seconds())

@@ -3,7 +3,7 @@
 
 mod parse;
 
-use rewarden_runtime::{Grants, Limits};
+use rewarden_runtime::{Grants, Limits, OnFault, RubricRules, Weight};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -40,9 +40,9 @@ pub struct RunConfig {
     /// The rewards of reinforcement learning and evaluation.
     #[serde(default)]
     pub reward: Vec<RewardConfig>,
-    /// What a faulty score does to the run.
+    /// How the rewards become one number, and what their faults do to the run.
     #[serde(default)]
-    pub on_fault: OnFault,
+    pub rubric: RubricRules,
     /// Supervised fine-tuning.
     #[serde(default)]
     pub sft: SftConfig,
@@ -97,7 +97,7 @@ pub struct DataConfig {
     pub arithmetic: Option<Arithmetic>,
 }
 
-/// One named reward: which plugin, with which settings, weight and limits.
+/// One named reward: which plugin, for which samples, with which settings, weight and limits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RewardConfig {
@@ -105,9 +105,18 @@ pub struct RewardConfig {
     pub name: String,
     /// A component file, or a plugin's source folder.
     pub plugin: PathBuf,
-    /// Factor in the sum; 0 makes it a metric only.
-    #[serde(default = "full_weight")]
-    pub weight: f64,
+    /// Factor in the reward, a number or a course over the steps; 0 makes it a metric only.
+    #[serde(default)]
+    pub weight: Weight,
+    /// Higher ones are asked first; with `rubric.combine = "gate"`, all above the lowest are gates.
+    #[serde(default)]
+    pub priority: i32,
+    /// The `data_source`s whose samples it judges; empty means every sample.
+    #[serde(default)]
+    pub data_source: Vec<String>,
+    /// What its faults do, when not what `rubric.on_fault` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_fault: Option<OnFault>,
     /// The plugin's settings.
     #[serde(default)]
     pub settings: toml::Table,
@@ -117,17 +126,6 @@ pub struct RewardConfig {
     /// What one score may cost.
     #[serde(default)]
     pub limits: Limits,
-}
-
-/// What a run does when a grader could not judge a sample.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnFault {
-    /// The sample is logged, and left out of its group's mean and of the update.
-    #[default]
-    SkipSample,
-    /// The run stops; what is finished stays.
-    FailRun,
 }
 
 /// How the learning rate falls over a stage.
@@ -315,9 +313,6 @@ impl Default for EvalConfig {
 
 fn one() -> u64 {
     1
-}
-fn full_weight() -> f64 {
-    1.0
 }
 fn tiny() -> String {
     TINY.into()

@@ -69,10 +69,11 @@ impl RunConfig {
                 format!("two rewards are called `{}`; metrics need one name each", twice[0]),
             ));
         }
-        match self.reward.iter().find(|reward| !reward.weight.is_finite()) {
-            Some(reward) => Err(Error::config(format!("reward.{}.weight", reward.name), "must be a finite number")),
-            None => Ok(()),
+        for reward in &self.reward {
+            reward.weight.check(&format!("reward.{}.weight", reward.name))?;
+            reward.on_fault.unwrap_or_default().check(&format!("reward.{}.on_fault", reward.name))?;
         }
+        Ok(self.rubric.check()?)
     }
 }
 
@@ -109,6 +110,7 @@ fn set(table: &mut toml::Table, pair: &str) -> Result<()> {
 mod tests {
     use super::*;
     use crate::loss::LossFn;
+    use rewarden_runtime::OnFault;
 
     #[track_caller]
     fn check(text: &str, overrides: &[&str], expected: &str) {
@@ -137,6 +139,26 @@ mod tests {
     }
 
     #[test]
+    fn bad_rubrics_name_the_key() {
+        let reward = |line: &str| format!("{MINIMAL}[[reward]]\nname = \"a\"\nplugin = \"x\"\n{line}\n");
+        check(&reward("weight = nan"), &[], "`reward.a.weight`: must be a finite number");
+        check(&reward("weight = [[5, 1.0], [5, 2.0]]"), &[], "`reward.a.weight`: must have rising steps");
+        check(&reward("weight = []"), &[], "`reward.a.weight`: is a schedule without points");
+        check(&reward("weight = \"high\""), &[], "5 | weight = \"high\"");
+        check(&reward("weight = [1.0, 2.0]"), &[], "[[0, 1.0], [100, 0.2]]");
+        check(&reward("on_fault = { fixed = inf }"), &[], "`reward.a.on_fault`");
+        check(&reward("on_fault = \"retry\""), &[], "unknown variant `retry`");
+        check(&reward("priority = 0.5"), &[], "5 | priority = 0.5");
+        check(MINIMAL, &["on_fault=skip_sample"], "unknown field `on_fault`");
+        check(MINIMAL, &["rubric.combine=sum"], "unknown variant `sum`");
+        check(MINIMAL, &["rubric.mode=min"], "unknown field `mode`");
+        check(MINIMAL, &["rubric.gate_threshold=nan"], "`rubric.gate_threshold`");
+        check(MINIMAL, &["rubric.quarantine_after=0"], "`rubric.quarantine_after`: must be at least 1");
+        check(MINIMAL, &["rubric.quarantine_after=-1"], "quarantine_after");
+        check(MINIMAL, &["rubric.fault_budget=-1"], "fault_budget");
+    }
+
+    #[test]
     fn overrides_reach_nested_keys() {
         let overrides = ["seed=7", "rl.loss_fn=reinforce", "data.path=a b.jsonl", "rl.top_k=50"].map(String::from);
         let config = RunConfig::parse(Path::new("a.toml"), MINIMAL, &overrides).unwrap();
@@ -147,6 +169,24 @@ mod tests {
     #[test]
     fn a_resolved_config_reads_back_as_itself() {
         let config = RunConfig::parse(Path::new("a.toml"), MINIMAL, &[]).unwrap();
+        let again = RunConfig::parse(Path::new("b.toml"), &config.to_toml().unwrap(), &[]).unwrap();
+        assert_eq!(config, again);
+    }
+
+    #[test]
+    fn a_whole_rubric_reads_back_as_itself() {
+        let text = format!(
+            "{MINIMAL}[rubric]\ncombine = \"normalize_then_sum\"\non_fault = {{ fixed = -1 }}\nfault_budget = 100\n\
+             quarantine_after = 8\n[[reward]]\nname = \"a\"\nplugin = \"x\"\nweight = [[0, 1], [100, 0.2]]\n\
+             priority = -3\ndata_source = [\"gsm8k\"]\non_fault = \"skip_group\"\n[[reward]]\nname = \"b\"\n\
+             plugin = \"y\"\nweight = 2\n"
+        );
+        let config = RunConfig::parse(Path::new("a.toml"), &text, &[]).unwrap();
+        assert_eq!(
+            (config.rubric.on_fault, config.reward[0].on_fault),
+            (OnFault::Fixed(-1.0), Some(OnFault::SkipGroup))
+        );
+        assert_eq!((config.reward[0].weight.at(50), config.reward[1].weight.at(50)), (0.6, 2.0));
         let again = RunConfig::parse(Path::new("b.toml"), &config.to_toml().unwrap(), &[]).unwrap();
         assert_eq!(config, again);
     }
