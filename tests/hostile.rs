@@ -1,12 +1,14 @@
 //! One sin per test: no sibling's score changes, the process lives.
 
-use rewarden_runtime::{Error, Fault, Limits, Message, Reward, Role, Sample, Score, StopReason};
+use rewarden_runtime::{
+    Error, Fault, Grants, Isolation, Judgement, Limits, Message, PluginSpec, Reward, Role, Sample, Score, StopReason,
+};
 use serde_json::json;
 
 #[cfg(target_os = "linux")]
 use std::process::Stdio;
 
-use crate::guests::{HOSTILE, load, rewarden, succeeds, wait};
+use crate::guests::{HOSTILE, load, rewarden, runtime, succeeds, wait};
 
 /// A sample that is scored 1 when the answer is right, or that commits the sin named in `extra`.
 fn sample(right: bool, extra: &str) -> Sample {
@@ -233,26 +235,34 @@ const QUICK_SINS: [&str; 10] = [
 #[test]
 fn ten_thousand_scores_with_one_hostile_in_a_hundred() {
     let lasting = ["loop", "recursion", "memory", "fill", "huge-note", "log-flood"];
-    let sins: Vec<_> = QUICK_SINS.into_iter().chain(lasting).collect();
     let honest = |i: usize| i % 100 != 57;
     let right = |i: usize| i % 7 < 3;
-    let of = |i: usize| sample(right(i), if honest(i) { "{}" } else { sins[i / 100 % sins.len()] });
-    // Fuel ends a loop, and 1000 times this deadline would not be enough for 100 of them to be waited for in turn.
+    // Fuel ends a loop: the deadline of one is longer than the whole batch takes.
     let limits = Limits { fuel: 5_000_000, ..limits() };
-    let judgements = wait(reward(limits.clone()).judge_batch((0..10_000).map(of).collect::<Vec<_>>()));
-    let mut spent = 0;
-    for (i, judgement) in judgements.iter().enumerate() {
-        spent += judgement.receipt.fuel;
-        if honest(i) {
-            let score = judgement.result.as_ref().expect("an honest sample's score");
-            assert_eq!(score.value, Some(f64::from(u8::from(right(i)))), "sample {i}");
-            assert!(judgement.receipt.fuel < 100_000, "sample {i}: {:?}", judgement.receipt);
-        } else if let Err(fault) = &judgement.result {
-            assert!(!matches!(fault, Fault::Deadline { .. }), "sample {i}: {fault}");
+    let grants = Grants::new(["host-log"]).expect("a known name");
+    for isolation in [Isolation::Sample, Isolation::Batch, Isolation::Worker] {
+        // What poison does where instances are shared stands in tests/isolation.rs; every other sin is one sample's.
+        let alone = isolation == Isolation::Sample;
+        let sins: Vec<_> = QUICK_SINS.into_iter().chain(lasting).filter(|sin| alone || *sin != "poison").collect();
+        let of = |i: usize| sample(right(i), if honest(i) { "{}" } else { sins[i / 100 % sins.len()] });
+        let spec =
+            PluginSpec { isolation, limits: limits.clone(), grants: grants.clone(), ..PluginSpec::path(&**HOSTILE) };
+        let reward = wait(runtime().load(&spec)).expect("loads").reward().expect("a reward");
+        let judgements = wait(reward.judge_batch((0..10_000).map(of).collect::<Vec<_>>()));
+        let mut spent = 0;
+        for (i, Judgement { result, receipt }) in judgements.iter().enumerate() {
+            spent += receipt.fuel;
+            if honest(i) {
+                let score = result.as_ref().expect("an honest sample's score");
+                assert_eq!(score.value, Some(f64::from(u8::from(right(i)))), "{isolation:?} sample {i}");
+                assert!(!alone || receipt.fuel < 100_000, "sample {i}: {receipt:?}");
+            } else if let Err(fault) = result {
+                assert!(!matches!(fault, Fault::Deadline { .. }), "{isolation:?} sample {i}: {fault}");
+            }
         }
+        // What the batch may cost is known beforehand: the sinners' fuel, and little for everyone else.
+        assert!(spent < 100 * limits.fuel + 9_900 * 100_000, "{isolation:?} {spent}");
     }
-    // What the batch may cost is known beforehand: the sinners' fuel, and little for everyone else.
-    assert!(spent < 100 * limits.fuel + 9_900 * 100_000, "{spent}");
 }
 
 #[test]
