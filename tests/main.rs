@@ -14,6 +14,8 @@ mod hostile;
 mod isolation;
 /// `rewarden plugin build` and `rewarden plugin inspect`.
 mod plugin;
+/// `rewarden rescore`: the same bits again, and two plugins compared.
+mod rescore;
 /// `rewarden rl`, and that nothing but the plugin teaches.
 mod rl;
 /// A rubric over real plugins: who is asked, what a fault costs, quarantine, swaps and shadows.
@@ -26,5 +28,7 @@ mod score;
 mod services;
 /// `rewarden sft`.
 mod sft;
+/// `rewarden swap`: a live run, a resumed run, a watched plugin.
+mod swap;
 /// What the tests of the training verbs share.
 mod training;

@@ -132,6 +132,12 @@ fn bad_configs_are_refused_with_file_line_and_key() {
         &["host-moon", "host-log"],
     );
     check_bad(&format!("{head}[rl]\ntemperature = -1\n"), &["rl.temperature"]);
+    check_bad(&format!("{head}[rubric]\ncombine = 'sum'\n"), &["bad.toml", "line 3", "weighted_sum"]);
+    check_bad(&format!("{head}[rubric]\nquarantine_after = 0\n"), &["rubric.quarantine_after"]);
+    check_bad(
+        &format!("{head}[[reward]]\nname = 'a'\nplugin = 'x'\nweight = [[9, 1], [0, 1]]\n"),
+        &["reward.a.weight"],
+    );
     check_bad("log_path = 'runs/x'\nstages = ['sft']\n", &["data", "arithmetic"]);
     let mut missing = rewarden();
     missing.args(["run", "configs/nothing.toml"]);

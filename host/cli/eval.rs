@@ -11,7 +11,8 @@ use crate::launch::launch;
 pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
     launch(
         &args,
+        false,
         |_| vec![Stage::Eval],
-        |config, rubric, existing, observe| stage(config, rubric, Stage::Eval, existing, observe),
+        |config, rewards, existing, observe| stage(config, rewards, Stage::Eval, existing, observe),
     )
 }

@@ -9,11 +9,14 @@ mod eval;
 mod launch;
 mod plugin;
 mod progress;
+mod rescore;
 mod rl;
 mod run;
 mod runtime;
 mod score;
 mod sft;
+mod swap;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -50,6 +53,8 @@ fn dispatch(args: Args) -> Result<ExitCode> {
         Verb::Rl(args) => rl::run(args),
         Verb::Eval(args) => eval::run(args),
         Verb::Score(args) => score::run(args),
+        Verb::Swap(args) => swap::run(args),
+        Verb::Rescore(args) => rescore::run(args),
         Verb::Plugin(PluginVerb::Build(args)) => plugin::build::run(args),
         Verb::Plugin(PluginVerb::Inspect(args)) => plugin::inspect::run(args),
     }

@@ -10,6 +10,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rewarden_train::{Event, METRICS, Metrics, RunConfig, Stage, Summary, read_rows};
 use serde_json::Value;
 
+use crate::swap;
+
 /// In a pipe a line appears at most this often, and for the last step.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
@@ -35,7 +37,19 @@ impl Progress {
             Event::Step { stage, done, steps, metrics } => self.step(stage, done, steps, metrics),
             Event::StageDone { stage, seconds } => self.done(stage, seconds),
             Event::StageSkipped { stage } => eprintln!("{}: finished before, skipped", stage.name()),
+            Event::Swapped { record } => self.say(&swap::sentence(record)),
+            Event::SwapUnreadable { request, reason } => {
+                self.say(&format!("swaps/{request}.json is no request: {reason}"))
+            }
             Event::SetAside { path } => eprintln!("an earlier run is kept in {}", path.display()),
+        }
+    }
+
+    /// A line above the live one.
+    fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
         }
     }
 

@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use anyhow::Result;
 use rewarden_train::{Stage, stage};
 
-use crate::args::TrainArgs;
+use crate::args::WatchedTrainArgs;
 use crate::launch::launch;
 
-pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
+pub(crate) fn run(args: WatchedTrainArgs) -> Result<ExitCode> {
     launch(
-        &args,
+        &args.train,
+        args.watch,
         |_| vec![Stage::Rl],
-        |config, rubric, existing, observe| stage(config, rubric, Stage::Rl, existing, observe),
+        |config, rewards, existing, observe| stage(config, rewards, Stage::Rl, existing, observe),
     )
 }

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::args::TrainArgs;
+use crate::args::WatchedTrainArgs;
 use crate::launch::launch;
 
-pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
-    launch(&args, |config| config.stages.clone(), rewarden_train::run)
+pub(crate) fn run(args: WatchedTrainArgs) -> Result<ExitCode> {
+    launch(&args.train, args.watch, |config| config.stages.clone(), rewarden_train::run)
 }

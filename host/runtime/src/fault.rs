@@ -115,7 +115,7 @@ impl fmt::Display for Fault {
 
 /// A guest's text as one line of at most `bytes_max` bytes: control characters (a terminal would obey them) and
 /// characters that reorder text are written as escapes.
-pub(crate) fn printable(text: &str, bytes_max: usize) -> String {
+pub fn printable(text: &str, bytes_max: usize) -> String {
     let mut line = String::new();
     for c in text.chars() {
         let before = line.len();

@@ -88,7 +88,7 @@ mod wasi;
 
 pub use digest::{Digest, ParseDigestError};
 pub use error::Error;
-pub use fault::Fault;
+pub use fault::{Fault, printable};
 pub use generated::exports::rewarden::plugin::plugin::Manifest;
 pub use generated::exports::rewarden::plugin::reward::{Sample, Score, StopReason};
 pub use generated::exports::rewarden::plugin::tool::{Output as ToolOutput, ToolSpec};

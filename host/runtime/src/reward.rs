@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::plugin::Plugin;
-use crate::score_cache::ScoreCache;
+use crate::score_cache::{Kept, ScoreCache};
 use crate::{Digest, Fault, Sample, Score, judge};
 
 /// A plugin that judges samples one by one.
@@ -39,10 +39,9 @@ pub struct Receipt {
     pub micros: u64,
     /// The most linear memory its instance held at a time.
     pub memory_bytes_peak: usize,
-    /// How many samples shared the call; fuel and time are even parts of it. 1 in an instance of its own, 0 when nothing
-    /// was called.
+    /// How many samples shared the call; fuel and time are even parts of it. 1 in an instance of its own.
     pub samples: u32,
-    /// The score was remembered, and nothing was used.
+    /// The score was remembered: fuel and memory are those of when it was judged.
     pub cached: bool,
 }
 
@@ -94,20 +93,32 @@ impl Reward {
             }
         }
         let judged = judge::judge(&self.plugin, asked.into()).await;
-        let new = |(key, place): (&Digest, &usize)| Some((*key, judged[*place].result.as_ref().ok()?.clone()));
+        let kept = |judgement: &Judgement| {
+            let Receipt { fuel, memory_bytes_peak, .. } = judgement.receipt;
+            Some(Kept { score: judgement.result.clone().ok()?, fuel, memory_bytes_peak })
+        };
+        let new = |(key, place): (&Digest, &usize)| Some((*key, kept(&judged[*place])?));
         cache.keep(&places.iter().filter_map(new).collect::<Vec<_>>());
-        let mut first = BTreeSet::new();
-        let judgement = |(key, known): (Digest, Option<Score>)| match known {
-            Some(score) => Judgement { result: Ok(score), receipt: Receipt { cached: true, ..Receipt::default() } },
+        let mut judged_already = BTreeSet::new();
+        let judgement = |(key, known): (Digest, Option<Kept>)| match known {
+            Some(kept) => kept.into(),
             None => {
-                let judgement = judged[places[&key]].clone();
-                let cached = !first.insert(key);
-                Judgement {
-                    receipt: if cached { Receipt { cached, ..Receipt::default() } } else { judgement.receipt },
-                    ..judgement
+                let mut judgement = judged[places[&key]].clone();
+                if !judged_already.insert(key) {
+                    judgement.receipt = Receipt { micros: 0, cached: true, ..judgement.receipt };
                 }
+                judgement
             }
         };
         keys.into_iter().zip(known).map(judgement).collect()
+    }
+}
+
+impl From<Kept> for Judgement {
+    fn from(Kept { score, fuel, memory_bytes_peak }: Kept) -> Judgement {
+        Judgement {
+            result: Ok(score),
+            receipt: Receipt { fuel, micros: 0, memory_bytes_peak, samples: 1, cached: true },
+        }
     }
 }

@@ -43,15 +43,23 @@ pub enum CacheScores {
 
 /// The caches of a process.
 pub(crate) struct Scores {
-    memory: Arc<Memory<Digest, Score, Bytes>>,
+    memory: Arc<Memory<Digest, Kept, Bytes>>,
     disk: Option<Arc<Disk>>,
+}
+
+/// A score and what it took to get it, which is the same each time it is judged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    pub(crate) score: Score,
+    pub(crate) fuel: u64,
+    pub(crate) memory_bytes_peak: usize,
 }
 
 #[derive(Clone)]
 struct Bytes;
 
-impl Weighter<Digest, Score> for Bytes {
-    fn weight(&self, _: &Digest, score: &Score) -> u64 {
+impl Weighter<Digest, Kept> for Bytes {
+    fn weight(&self, _: &Digest, Kept { score, .. }: &Kept) -> u64 {
         let metrics = score.components.iter().chain(&score.metrics).map(|metric| metric.name.len() + 40).sum::<usize>();
         (200 + score.note.len() + 8 * score.steps.len() + metrics) as u64
     }
@@ -70,7 +78,7 @@ impl Scores {
 pub(crate) struct ScoreCache {
     /// Everything but the sample.
     plugin: Digest,
-    memory: Arc<Memory<Digest, Score, Bytes>>,
+    memory: Arc<Memory<Digest, Kept, Bytes>>,
     disk: Option<Arc<Disk>>,
 }
 
@@ -111,22 +119,22 @@ impl ScoreCache {
     }
 
     /// The scores that are known. What the disk knows is in memory afterwards.
-    pub(crate) fn find(&self, keys: &[Digest]) -> Vec<Option<Score>> {
-        let mut found: Vec<Option<Score>> = keys.iter().map(|key| self.memory.get(key)).collect();
+    pub(crate) fn find(&self, keys: &[Digest]) -> Vec<Option<Kept>> {
+        let mut found: Vec<Option<Kept>> = keys.iter().map(|key| self.memory.get(key)).collect();
         if let Some(disk) = &self.disk {
             let missing: Vec<usize> = (0..keys.len()).filter(|&index| found[index].is_none()).collect();
-            disk.find(keys, &missing, |index, score| {
-                self.memory.insert(keys[index], score.clone());
-                found[index] = Some(score);
+            disk.find(keys, &missing, |index, kept| {
+                self.memory.insert(keys[index], kept.clone());
+                found[index] = Some(kept);
             });
         }
         found
     }
 
     /// Remembers new scores.
-    pub(crate) fn keep(&self, new: &[(Digest, Score)]) {
-        for (key, score) in new {
-            self.memory.insert(*key, score.clone());
+    pub(crate) fn keep(&self, new: &[(Digest, Kept)]) {
+        for (key, kept) in new {
+            self.memory.insert(*key, kept.clone());
         }
         if let Some(disk) = &self.disk {
             disk.keep(new);
@@ -161,15 +169,15 @@ impl Disk {
         self.database.get_or_init(open).as_ref()
     }
 
-    fn find(&self, keys: &[Digest], indices: &[usize], mut found: impl FnMut(usize, Score)) {
+    fn find(&self, keys: &[Digest], indices: &[usize], mut found: impl FnMut(usize, Kept)) {
         let mut read = || -> Result<(), redb::Error> {
             let Some(database) = self.open() else { return Ok(()) };
             let transaction = database.begin_read()?;
             let table = transaction.open_table(SCORES)?;
             for &index in indices {
                 let entry = table.get(keys[index].bytes())?;
-                if let Some(score) = entry.and_then(|entry| self.authentic(&keys[index], entry.value())) {
-                    found(index, score);
+                if let Some(kept) = entry.and_then(|entry| self.authentic(&keys[index], entry.value())) {
+                    found(index, kept);
                 }
             }
             Ok(())
@@ -181,13 +189,13 @@ impl Disk {
         }
     }
 
-    fn authentic(&self, key: &Digest, entry: &[u8]) -> Option<Score> {
-        let (tag, score) = entry.split_at_checked(MAC_BYTES)?;
-        self.folder.mac(&key.hex(), score).verify_slice(tag).ok()?;
-        serde_json::from_slice(score).ok()
+    fn authentic(&self, key: &Digest, entry: &[u8]) -> Option<Kept> {
+        let (tag, kept) = entry.split_at_checked(MAC_BYTES)?;
+        self.folder.mac(&key.hex(), kept).verify_slice(tag).ok()?;
+        serde_json::from_slice(kept).ok()
     }
 
-    fn keep(&self, new: &[(Digest, Score)]) {
+    fn keep(&self, new: &[(Digest, Kept)]) {
         let write = || -> Result<(), redb::Error> {
             let Some(database) = self.open() else { return Ok(()) };
             let mut transaction = database.begin_write()?;
@@ -198,10 +206,10 @@ impl Disk {
                 if table.len()? >= STORED_MAX {
                     table.retain(|_, _| false)?;
                 }
-                for (key, score) in new {
-                    let score = serde_json::to_vec(score).expect("plain data");
-                    let mut entry = self.folder.mac(&key.hex(), &score).finalize().into_bytes().to_vec();
-                    entry.extend(score);
+                for (key, kept) in new {
+                    let kept = serde_json::to_vec(kept).expect("plain data");
+                    let mut entry = self.folder.mac(&key.hex(), &kept).finalize().into_bytes().to_vec();
+                    entry.extend(kept);
                     table.insert(key.bytes(), entry.as_slice())?;
                 }
             }

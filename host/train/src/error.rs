@@ -48,6 +48,14 @@ pub enum Error {
         /// What is wrong and what to do.
         message: String,
     },
+    /// A component that a run used and cannot use now.
+    #[error("the component {} {message}", path.display())]
+    Plugin {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it and what to do, to follow the path.
+        message: String,
+    },
     /// The operating system refused.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {

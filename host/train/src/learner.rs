@@ -135,6 +135,7 @@ impl Learner {
             is_final: self.step == self.plan.steps,
             seconds: self.seconds(),
             plugins: rubric.map(Rubric::digests).unwrap_or_default(),
+            shadows: rubric.map(Rubric::shadows).unwrap_or_default(),
             rubric: rubric.map(Rubric::state),
         };
         self.dir.save(&checkpoint, &self.policy, self.renderer.tokenizer(), &self.optimizer)

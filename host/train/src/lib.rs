@@ -3,7 +3,8 @@
 //! One run, end to end: a TOML becomes a [`RunConfig`]; [`Dataset`] holds what it learns from; a [`Policy`] is sampled
 //! by a [`Sampler`]; the text of its [`rollout`](Rollout)s goes to a [`Rubric`](rewarden_runtime::Rubric) of sandboxed rewards; advantages, a
 //! [`LossFn`] and an [`Optimizer`] move the policy; the run directory remembers everything and resumes exactly.
-//! [`run`] does all of it, [`stage`] a part.
+//! [`run`] does all of it, [`stage`] a part. A [`SwapRequest`] replaces a reward of a run that goes on; a
+//! [`StoredRollout`] is what was judged, to be judged again.
 //!
 //! This crate computes and writes run directories. It never prints, reads environment variables or starts processes; it
 //! tells an [`Observer`] what happens. Graders see text only, and no plugin code is linked here: rewards arrive as
@@ -20,13 +21,16 @@ mod error;
 mod eval;
 mod gradient;
 mod learner;
+mod live;
 mod loss;
 mod model;
 mod observe;
 mod optim;
 mod parallel;
 mod pass_at_k;
+mod plugin_store;
 mod renderer;
+mod replay;
 mod report;
 mod rl;
 mod rollout;
@@ -36,6 +40,7 @@ mod sampler;
 mod seed;
 mod sft;
 mod start;
+mod swap;
 mod tokenizer;
 
 pub use advantage::{is_constant, mean_centred};
@@ -47,15 +52,20 @@ pub use data::{Arithmetic, Dataset, Example, Task, read_jsonl};
 pub use error::{Error, Result};
 pub use eval::Evaluation;
 pub use gradient::{Gradients, gradients, mean_nll};
+pub use live::is_live;
 pub use loss::{LossFn, nll};
 pub use model::{ModelConfig, Policy, RopeParameters, Weights};
 pub use observe::{Event, Observer};
 pub use optim::{Optimizer, learning_rate};
 pub use pass_at_k::pass_at_k;
+pub use plugin_store::{Pinned, PluginStore, pinned};
 pub use renderer::{Rendered, Renderer, RendererName, TrainOnWhat, message};
+pub use replay::{StoredRollout, StoredScore};
 pub use rollout::{Plan, Rollout, roll_out};
-pub use run::{Existing, SUMMARY, Summary, run, stage};
+pub use run::{Existing, Rewards, SUMMARY, Summary, run, stage};
 pub use run_dir::{METRICS, Metrics, ROLLOUTS, read_rows};
 pub use sampler::{Request, Sampled, Sampler, Sampling};
 pub use seed::Purpose;
+pub use start::is_finished;
+pub use swap::{SWAPS, SwapKind, SwapRecord, SwapRequest, swap_outcome};
 pub use tokenizer::{IM_END, IM_START, Tokenizer};

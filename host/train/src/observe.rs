@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::config::Stage;
 use crate::run_dir::Metrics;
+use crate::swap::SwapRecord;
 
 /// Something that happened.
 pub enum Event<'a> {
@@ -43,6 +44,18 @@ pub enum Event<'a> {
     StageSkipped {
         /// Which.
         stage: Stage,
+    },
+    /// A request to swap a reward was answered, or a swap of an interrupted run made again.
+    Swapped {
+        /// What became of it; also the row in `swaps.jsonl`.
+        record: &'a SwapRecord,
+    },
+    /// A file in `swaps/` is no request.
+    SwapUnreadable {
+        /// Its name, without `.json`.
+        request: &'a str,
+        /// What is wrong with it.
+        reason: &'a str,
     },
     /// An earlier run or stage was renamed to make room.
     SetAside {

@@ -51,7 +51,7 @@ enum Judged<'a> {
 
 /// A message as chat data sets write it.
 #[derive(Serialize)]
-struct Said<'a> {
+pub(crate) struct Said<'a> {
     role: &'static str,
     content: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,7 +80,7 @@ impl<'a> From<&'a Message> for Said<'a> {
 }
 
 /// The name of a way to end, as in the `stop/...` metrics.
-fn stop_reason(reason: StopReason) -> &'static str {
+pub(crate) fn stop_reason(reason: StopReason) -> &'static str {
     match reason {
         StopReason::Completed => "completed",
         StopReason::MaxTokens => "max_tokens",

@@ -7,7 +7,7 @@
 //! 4. The loss is averaged over the tokens of the whole batch (DAPO), not first over each sequence.
 //! 5. A trajectory that no grader could judge is left out, never paid 0.
 
-use rewarden_runtime::{Graded, Rubric};
+use rewarden_runtime::Graded;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -20,24 +20,31 @@ use crate::error::Result;
 use crate::learner::{Learner, Plan, Update};
 use crate::observe::{Event, Observer};
 use crate::optim::learning_rate;
+use crate::plugin_store;
 use crate::report;
 use crate::rollout::{self, Rollout, roll_out};
+use crate::run::Rewards;
 use crate::run_dir::{Metrics, ROLLOUTS};
 use crate::seed::Purpose;
 use crate::start;
+use crate::swap::{self, Swaps};
 
 /// Runs the stage, or what is left of it. Returns its seconds.
-pub(crate) fn rl(config: &RunConfig, dataset: &Dataset, rubric: &mut Rubric, observe: Observer) -> Result<f64> {
+pub(crate) fn rl(config: &RunConfig, dataset: &Dataset, rewards: &mut Rewards, observe: Observer) -> Result<f64> {
+    let Rewards { rubric, runtime, .. } = rewards;
     let options = &config.rl;
     let steps = options.max_steps;
     let plan = Plan { stage: Stage::Rl, steps, save_every: options.save_every, adam: options.adam.clone() };
+    plugin_store::check_resumed(&config.log_path, rubric)?;
     let read = |folder: &Path| start::read(config, folder);
     let mut learner = Learner::begin(&config.log_path, plan, read, || start::reinforced(config, dataset))?;
     let tasks = dataset.train.iter().map(|example| &example.task);
     rollout::check_lengths(&learner.policy, &learner.renderer, tasks, options.max_tokens)?;
     rubric.restore(&learner.rubric);
     observe(Event::StageStarted { stage: Stage::Rl, first_step: learner.remaining().start, steps });
+    let mut swaps = Swaps::begin(config, runtime, &learner.dir, learner.remaining().start)?;
     for step in learner.remaining() {
+        swaps.at_boundary(step, rubric, &learner.dir, observe)?;
         let mut clock = Stopwatch::new();
         let mut metrics = Metrics::new();
         let rollouts = attempt(config, dataset, &learner, step, observe)?;
@@ -67,6 +74,7 @@ pub(crate) fn rl(config: &RunConfig, dataset: &Dataset, rubric: &mut Rubric, obs
         learner.dir.append_all(ROLLOUTS, &report::rows(rubric, step, &rollouts, &graded, &advantages))?;
         learner.finish_step(metrics, Some(rubric), observe)?;
     }
+    swap::refuse_pending(&config.log_path, &learner.dir, steps, "reinforcement learning is over")?;
     observe(Event::StageDone { stage: Stage::Rl, seconds: learner.seconds() });
     Ok(learner.seconds())
 }

@@ -1,18 +1,22 @@
 //! A whole run: the stages a config names, in order, each starting from what the one before it made.
 
-use rewarden_runtime::Rubric;
+use rewarden_runtime::{Rubric, Runtime};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use crate::config::{RunConfig, Stage};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::eval::{Evaluation, eval};
+use crate::live::Live;
 use crate::observe::{Event, Observer};
+use crate::plugin_store::{self, PluginStore};
 use crate::rl::rl;
 use crate::run_dir::{self, StageDir};
 use crate::sft::sft;
 use crate::start;
+use crate::swap;
 
 /// What a run came to; `summary.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -23,8 +27,31 @@ pub struct Summary {
     pub seconds: BTreeMap<String, f64>,
     /// Results by the stage whose model was evaluated.
     pub eval: BTreeMap<String, Evaluation>,
-    /// Digest of each reward's component at the end.
+    /// Digest of each reward's component, at the end.
     pub plugins: BTreeMap<String, rewarden_runtime::Digest>,
+}
+
+/// The rewards of a run, and what it takes to replace one while it goes on.
+pub struct Rewards {
+    /// What grades the rollouts.
+    pub rubric: Rubric,
+    /// What loads another component.
+    pub runtime: Runtime,
+    /// The file each reward was loaded from; the run keeps a copy.
+    pub components: BTreeMap<String, PathBuf>,
+}
+
+impl Rewards {
+    /// Copies every component in use into the run's store.
+    fn keep(&self, run: &Path) -> Result<()> {
+        let store = PluginStore::of(run);
+        for (name, digest) in self.rubric.digests() {
+            if let Some(component) = self.components.get(&name) {
+                store.keep(component, digest)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What to do with a run directory that is already there.
@@ -39,22 +66,25 @@ pub enum Existing {
 /// Runs every stage of the config and writes `summary.json`.
 pub fn run(
     config: &RunConfig,
-    mut rubric: Option<&mut Rubric>,
+    mut rewards: Option<&mut Rewards>,
     existing: Existing,
     observe: Observer,
 ) -> Result<Summary> {
     let dataset = Dataset::load(&config.data, config.seed)?;
+    let run = &config.log_path;
+    Live::refuse(run)?;
     match existing {
         Existing::SetAside => {
-            if let Some(path) = run_dir::start_run(&config.log_path, &config.to_toml()?)? {
+            if let Some(path) = run_dir::start_run(run, &config.to_toml()?)? {
                 observe(Event::SetAside { path });
             }
         }
         Existing::Resume => check_same(config)?,
     }
+    let _live = begin(config, rewards.as_deref(), existing)?;
     let mut summary = Summary { seed: config.seed, ..Summary::default() };
     for &stage in &config.stages {
-        run_stage(config, &dataset, rubric.as_deref_mut(), stage, &mut summary, observe)?;
+        run_stage(config, &dataset, rewards.as_deref_mut(), (stage, existing), &mut summary, observe)?;
     }
     let file = config.log_path.join(SUMMARY);
     let text = serde_json::to_string_pretty(&summary).map_err(|e| Error::run_dir(&file, e.to_string()))?;
@@ -68,15 +98,17 @@ pub const SUMMARY: &str = "summary.json";
 /// Runs one stage by itself, in the directory of its run.
 pub fn stage(
     config: &RunConfig,
-    rubric: Option<&mut Rubric>,
+    rewards: Option<&mut Rewards>,
     stage: Stage,
     existing: Existing,
     observe: Observer,
 ) -> Result<Summary> {
     let dataset = Dataset::load(&config.data, config.seed)?;
+    Live::refuse(&config.log_path)?;
     match existing {
         Existing::SetAside => {
             run_dir::check_ours(&config.log_path)?;
+            swap::drop_pending(&config.log_path);
             if let Some(path) = run_dir::start_stage(&config.log_path, stage)? {
                 observe(Event::SetAside { path });
             }
@@ -84,45 +116,70 @@ pub fn stage(
         }
         Existing::Resume => check_same(config)?,
     }
+    let _live = begin(config, rewards.as_deref(), existing)?;
     let mut summary = Summary { seed: config.seed, ..Summary::default() };
-    run_stage(config, &dataset, rubric, stage, &mut summary, observe)?;
+    run_stage(config, &dataset, rewards, (stage, existing), &mut summary, observe)?;
     Ok(summary)
+}
+
+/// Takes the directory's lock and keeps the components; a new run pins them.
+fn begin(config: &RunConfig, rewards: Option<&Rewards>, existing: Existing) -> Result<Live> {
+    let live = Live::hold(&config.log_path)?;
+    if let Some(rewards) = rewards {
+        rewards.keep(&config.log_path)?;
+        pin(&config.log_path, config, rewards, existing)?;
+    }
+    Ok(live)
+}
+
+/// Writes `plugins.lock`, which a resumed run finds and leaves alone.
+fn pin(folder: &Path, config: &RunConfig, rewards: &Rewards, existing: Existing) -> Result<()> {
+    match existing == Existing::Resume && plugin_store::has_lock(folder) {
+        true => Ok(()),
+        false => plugin_store::write_lock(folder, config, &rewards.rubric.digests()),
+    }
 }
 
 fn run_stage(
     config: &RunConfig,
     dataset: &Dataset,
-    mut rubric: Option<&mut Rubric>,
-    stage: Stage,
+    mut rewards: Option<&mut Rewards>,
+    (stage, existing): (Stage, Existing),
     summary: &mut Summary,
     observe: Observer,
 ) -> Result<()> {
-    let no_rubric = || Error::config("reward", "this stage needs at least one [[reward]]");
+    let folder = config.log_path.join(stage.name());
     // Stages may be run one by one with different settings: each folder says with which.
-    let remember = || run_dir::write_config(&config.log_path.join(stage.name()), &config.to_toml()?);
+    let remember = |rewards: Option<&Rewards>| {
+        run_dir::write_config(&folder, &config.to_toml()?)?;
+        rewards.map_or(Ok(()), |rewards| pin(&folder, config, rewards, existing))
+    };
+    let missing = || Error::config("reward", "this stage needs at least one [[reward]]");
     let seconds = match (stage, start::finished(config, stage)?) {
         (Stage::Sft | Stage::Rl, Some(_)) => {
             observe(Event::StageSkipped { stage });
             StageDir::open(&config.log_path, stage)?.latest()?.map_or(0.0, |checkpoint| checkpoint.seconds)
         }
         (Stage::Sft, None) => {
-            remember()?;
+            remember(None)?;
             sft(config, dataset, observe)?
         }
         (Stage::Rl, None) => {
-            remember()?;
-            rl(config, dataset, rubric.as_deref_mut().ok_or_else(no_rubric)?, observe)?
+            let rewards = rewards.as_deref_mut().ok_or_else(missing)?;
+            remember(Some(rewards))?;
+            rl(config, dataset, rewards, observe)?
         }
         (Stage::Eval, _) => {
             let _ = run_dir::start_stage(&config.log_path, Stage::Eval)?;
-            remember()?;
-            let (results, seconds) = eval(config, dataset, rubric.as_deref_mut().ok_or_else(no_rubric)?, observe)?;
+            let rewards = rewards.as_deref_mut().ok_or_else(missing)?;
+            remember(Some(rewards))?;
+            let (results, seconds) = eval(config, dataset, &mut rewards.rubric, observe)?;
             summary.eval = results;
             seconds
         }
     };
     summary.seconds.insert(stage.name().to_owned(), seconds);
-    summary.plugins = rubric.map(|rubric| rubric.digests()).unwrap_or_default();
+    summary.plugins = rewards.map(|rewards| rewards.rubric.digests()).unwrap_or_default();
     Ok(())
 }
 

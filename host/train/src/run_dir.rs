@@ -1,10 +1,12 @@
-//! The run directory is an API: `config.toml`, and per stage `metrics.jsonl`, `rollouts.jsonl`, `checkpoints.jsonl` and
-//! `checkpoints/NNNNNN/`. Nothing finished is ever overwritten: an earlier run is set aside under a new name, a
-//! checkpoint appears whole or not at all, and a resumed stage drops only the rows it is about to write again.
+//! The run directory is an API: `config.toml`, `plugins/` and `plugins.lock`, and per stage `metrics.jsonl`,
+//! `rollouts.jsonl`, `swaps.jsonl`, `checkpoints.jsonl` and `checkpoints/NNNNNN/`. Nothing finished is ever overwritten:
+//! an earlier run is set aside under a new name, a checkpoint appears whole or not at all, and a resumed stage drops only
+//! the rows it is about to write again.
 
-use rewarden_runtime::RubricState;
+use rewarden_runtime::{Digest, RubricState};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use crate::config::Stage;
 use crate::error::{Error, Result};
 use crate::model::Policy;
 use crate::optim::Optimizer;
+use crate::swap::SWAPS;
 use crate::tokenizer::Tokenizer;
 
 /// Named numbers and texts of one step.
@@ -48,7 +51,10 @@ pub(crate) struct Checkpoint {
     pub seconds: f64,
     /// Digest of each plugin that was in use.
     #[serde(default)]
-    pub plugins: std::collections::BTreeMap<String, rewarden_runtime::Digest>,
+    pub plugins: BTreeMap<String, Digest>,
+    /// Digest of each component that scored beside a reward.
+    #[serde(default)]
+    pub shadows: BTreeMap<String, Digest>,
     /// The fault counts of the graders so far; none in a stage without rewards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rubric: Option<RubricState>,
@@ -91,7 +97,9 @@ impl StageDir {
         let before = |row: &Metrics| row.get("step").and_then(Value::as_u64).is_some_and(|at| at < step as u64);
         keep_while(&self.file(METRICS), before)?;
         keep_while(&self.file(ROLLOUTS), before)?;
-        keep_while(&self.file(CHECKPOINTS), |_| true)
+        keep_while(&self.file(CHECKPOINTS), |_| true)?;
+        // What was swapped at later steps stays: it is swapped again there.
+        keep_while(&self.file(SWAPS), |_| true)
     }
 
     /// The newest checkpoint whose folder is there.

@@ -52,6 +52,11 @@ pub(crate) fn reinforced(config: &RunConfig, dataset: &Dataset) -> Result<(Polic
     }
 }
 
+/// Whether this stage of the run has its final checkpoint.
+pub fn is_finished(config: &RunConfig, stage: Stage) -> Result<bool> {
+    Ok(finished(config, stage)?.is_some())
+}
+
 /// The folder of a stage's final checkpoint, if the stage is finished.
 pub(crate) fn finished(config: &RunConfig, stage: Stage) -> Result<Option<PathBuf>> {
     if !config.log_path.join(stage.name()).is_dir() {

@@ -253,8 +253,9 @@ impl Rubric {
         }
         let faults: BTreeMap<String, u64> =
             self.seats.iter().map(|s| (s.grader.name.clone(), s.tally.faults)).collect();
+        let spent = faults.values().fold(0, |sum: u64, faults| sum.saturating_add(*faults));
         match (self.rules.fault_budget, last) {
-            (Some(budget), Some((sample, fault))) if faults.values().sum::<u64>() > budget => {
+            (Some(budget), Some((sample, fault))) if spent > budget => {
                 Err(Error::FaultBudget { budget, faults, sample: sample.id.clone(), fault: fault.clone() })
             }
             _ => Ok(()),

@@ -40,13 +40,12 @@ pub(super) struct Quarantine {
 impl Tally {
     /// Takes note of the answer to one sample, at a training step.
     pub(super) fn note(&mut self, fault: Option<&Fault>, step: u32, quarantine_after: Option<u32>) {
+        // Saturating, because counts may come from a file that somebody edited.
+        self.faults = self.faults.saturating_add(u64::from(fault.is_some()));
         match fault {
             None => self.faults_in_a_row = 0,
-            Some(Fault::Quarantined { .. }) => self.faults += 1,
-            Some(_) => {
-                self.faults += 1;
-                self.faults_in_a_row = self.faults_in_a_row.saturating_add(1);
-            }
+            Some(Fault::Quarantined { .. }) => {}
+            Some(_) => self.faults_in_a_row = self.faults_in_a_row.saturating_add(1),
         }
         let faults = self.faults_in_a_row;
         if self.quarantine.is_none() && quarantine_after.is_some_and(|after| faults >= after) {
@@ -95,6 +94,16 @@ mod tests {
         // The batch under way is finished, good answers included; the next one is not asked for.
         check("xxx.. ...", Some(3), 6, 0, Some(0));
         check("xxxx", Some(1), 4, 4, Some(0));
+    }
+
+    #[test]
+    fn counts_from_an_edited_file_do_not_overflow() {
+        let state: RubricState =
+            serde_json::from_str(r#"{"a":{"faults":18446744073709551615,"faults_in_a_row":4294967295}}"#).unwrap();
+        let mut tally = state.tallies["a"].clone();
+        tally.note(Some(&Fault::Trap("t".into())), 1, Some(1));
+        assert_eq!((tally.faults, tally.faults_in_a_row), (u64::MAX, u32::MAX));
+        assert!(serde_json::from_str::<RubricState>(r#"{"a":{"faults":-1,"faults_in_a_row":0}}"#).is_err());
     }
 
     #[test]

@@ -3,11 +3,14 @@
 
 mod parse;
 
-use rewarden_runtime::{Grants, Limits, OnFault, RubricRules, Weight};
+use rewarden_runtime::{
+    CacheScores, Grants, Isolation, Limits, OnFault, PluginSpec, RubricRules, Wasi, Weight, Worker,
+};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 use crate::data::Arithmetic;
+use crate::error::{Error, Result};
 use crate::loss::LossFn;
 use crate::renderer::{RendererName, TrainOnWhat};
 use crate::sampler::Sampling;
@@ -120,9 +123,24 @@ pub struct RewardConfig {
     /// The plugin's settings.
     #[serde(default)]
     pub settings: toml::Table,
-    /// Host interfaces the plugin may import.
+    /// Host interfaces the plugin may use.
     #[serde(default)]
     pub grants: Grants,
+    /// `refused`, or `virtual` for a plugin that imports WASI: then it gets one with nothing behind it.
+    #[serde(default)]
+    pub wasi: Wasi,
+    /// What samples may share: nothing (`sample`), a batch's instance (`batch`), or a warm one (`worker`).
+    #[serde(default)]
+    pub isolation: Isolation,
+    /// Whether equal input must give equal scores on every machine; without, only the clock bounds the plugin's work.
+    #[serde(default = "yes")]
+    pub deterministic: bool,
+    /// Whether scores are remembered: `off`, `memory` or `disk`. Then the plugin sees no `id`, `group` and `step`.
+    #[serde(default)]
+    pub cache: CacheScores,
+    /// When a warm instance retires.
+    #[serde(default)]
+    pub worker: Worker,
     /// What one score may cost.
     #[serde(default)]
     pub limits: Limits,
@@ -314,6 +332,9 @@ impl Default for EvalConfig {
 fn one() -> u64 {
     1
 }
+fn yes() -> bool {
+    true
+}
 fn tiny() -> String {
     TINY.into()
 }
@@ -328,6 +349,33 @@ impl RunConfig {
     /// The seed that this run gives to its plugins.
     pub fn guest_seed(&self) -> u32 {
         seed::derive(self.seed, Purpose::Guests, &[]) as u32
+    }
+
+    /// How a component is loaded as one of this run's rewards.
+    pub fn plugin_spec(&self, reward: &RewardConfig, component: PathBuf) -> Result<PluginSpec> {
+        let settings = serde_json::to_value(&reward.settings)
+            .map_err(|e| Error::config(format!("reward.{}.settings", reward.name), e.to_string()))?;
+        Ok(PluginSpec {
+            name: reward.name.clone(),
+            settings,
+            seed: self.guest_seed(),
+            limits: reward.limits.clone(),
+            grants: reward.grants.clone(),
+            wasi: reward.wasi,
+            isolation: reward.isolation,
+            deterministic: reward.deterministic,
+            cache: reward.cache,
+            worker: reward.worker,
+            ..PluginSpec::path(component)
+        })
+    }
+
+    /// The reward of this name; the error lists those there are.
+    pub fn reward_named(&self, name: &str) -> Result<&RewardConfig> {
+        self.reward.iter().find(|reward| reward.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.reward.iter().map(|reward| reward.name.as_str()).collect();
+            Error::config("reward", format!("there is no reward `{name}`; the config has {}", names.join(", ")))
+        })
     }
 }
 

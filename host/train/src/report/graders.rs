@@ -56,6 +56,9 @@ fn describe_calls(name: &str, judgements: &[&Judgement], into: &mut Metrics) {
         ("fuel_max", fuel.iter().copied().fold(f64::NAN, f64::max)),
     ];
     figures.into_iter().for_each(|(figure, value)| put(into, format!("plugin/{name}/{figure}"), value));
+    // A resumed run begins with an empty cache, so this depends on where it was interrupted, like a time.
+    let hits = called.iter().filter(|judgement| judgement.receipt.cached).count();
+    put(into, format!("time/plugin/{name}/cache_hits"), hits as f64);
     for (figure, share) in [("ms_p50", 0.5), ("ms_p99", 0.99)] {
         put(into, format!("time/plugin/{name}/{figure}"), percentile(&millis, share));
     }

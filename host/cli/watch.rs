@@ -1,0 +1,140 @@
+//! `--watch`: while a run goes on, its plugins are watched; one that changed is built, tried out and asked to be swapped
+//! in, as `rewarden swap` would. What does not build or is not fit leaves the run with what it has.
+//!
+//! Names, sizes and times of files are compared once a second: a source folder holds few, and nothing has to be
+//! installed, or told apart by system, for that.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Result;
+use rewarden_runtime::{Digest, Runtime};
+use rewarden_train::{RewardConfig, RunConfig, SwapKind, SwapRequest, is_live};
+
+use crate::swap::{new_id, prepare};
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Files of one plugin that are looked at; a folder with more is no plugin's source.
+const FILES_MAX: usize = 10_000;
+
+/// Name, size and time of every file of a plugin.
+type Look = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
+
+/// The plugins of a config as they looked when it was read.
+pub(crate) struct Watch {
+    config: RunConfig,
+    seen: Vec<(RewardConfig, Look)>,
+}
+
+/// Ends the watch when it is dropped.
+pub(crate) struct Watching {
+    _stop: Sender<()>,
+}
+
+impl Watch {
+    pub(crate) fn look(config: &RunConfig) -> Watch {
+        let seen = config.reward.iter().map(|reward| (reward.clone(), look(&reward.plugin))).collect();
+        Watch { config: config.clone(), seen }
+    }
+
+    pub(crate) fn start(mut self, runtime: Runtime) -> Watching {
+        let (stop, stopped) = mpsc::channel();
+        thread::spawn(move || {
+            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(LOOK_EVERY) {
+                // Before the run has its directory, nothing may be put there.
+                if is_live(&self.config.log_path).unwrap_or(false) {
+                    self.look_again(&runtime);
+                }
+            }
+        });
+        Watching { _stop: stop }
+    }
+
+    fn look_again(&mut self, runtime: &Runtime) {
+        for (reward, seen) in &mut self.seen {
+            let now = look(&reward.plugin);
+            if now == *seen {
+                continue;
+            }
+            *seen = now;
+            match ask(runtime, &self.config, reward) {
+                Ok(digest) => eprintln!("watch: {} changed: asked for {digest}", reward.plugin.display()),
+                Err(error) => eprintln!("watch: the run keeps the `{}` it has: {error:#}", reward.name),
+            }
+        }
+    }
+}
+
+fn ask(runtime: &Runtime, config: &RunConfig, reward: &RewardConfig) -> Result<Digest> {
+    let digest = prepare(runtime, config, reward, &reward.plugin)?;
+    let request = SwapRequest { name: reward.name.clone(), kind: SwapKind::Swap, to: Some(digest) };
+    request.submit(&config.log_path, &new_id())?;
+    Ok(digest)
+}
+
+fn look(plugin: &Path) -> Look {
+    let mut look = Look::new();
+    add(plugin, &mut look);
+    look
+}
+
+/// Adds a file or all files below a folder, without what builds and editors leave there.
+fn add(path: &Path, look: &mut Look) {
+    let Ok(metadata) = fs::metadata(path) else { return };
+    if !metadata.is_dir() {
+        look.insert(path.to_owned(), (metadata.len(), metadata.modified().ok()));
+        return;
+    }
+    let Ok(entries) = fs::read_dir(path) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let left_over = name == "target" || name.as_encoded_bytes().starts_with(b".");
+        let linked = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        if look.len() < FILES_MAX && !left_over && !linked {
+            add(&entry.path(), look);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is done to a plugin's folder, and whether that is a change.
+    #[track_caller]
+    fn check(change: impl Fn(&Path), expected: bool) {
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["Cargo.toml", "src/lib.rs", "target/debug/out", ".git/index"] {
+            fs::create_dir_all(folder.path().join(file).parent().unwrap()).unwrap();
+            fs::write(folder.path().join(file), "1").unwrap();
+        }
+        let before = look(folder.path());
+        change(folder.path());
+        assert_eq!(look(folder.path()) != before, expected);
+    }
+
+    #[test]
+    fn sources_are_watched_and_builds_are_not() {
+        check(|_| {}, false);
+        check(|folder| fs::write(folder.join("src/lib.rs"), "12").unwrap(), true);
+        check(|folder| fs::write(folder.join("src/new.rs"), "").unwrap(), true);
+        check(|folder| fs::remove_file(folder.join("Cargo.toml")).unwrap(), true);
+        check(|folder| fs::write(folder.join("target/debug/out"), "12").unwrap(), false);
+        check(|folder| fs::write(folder.join(".git/index"), "12").unwrap(), false);
+        check(|folder| fs::write(folder.join("src/.lib.rs.swp"), "12").unwrap(), false);
+    }
+
+    #[test]
+    fn a_component_is_watched_by_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let component = folder.path().join("a.wasm");
+        assert!(look(&component).is_empty());
+        fs::write(&component, "1").unwrap();
+        assert_eq!(look(&component).len(), 1);
+    }
+}
