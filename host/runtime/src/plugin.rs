@@ -8,6 +8,7 @@ use tokio::sync::OnceCell;
 use wasmtime::component::{Component, Instance, InstancePre, Linker};
 
 use crate::engine::{Pool, Profile};
+use crate::fault::printable;
 use crate::generated::exports::rewarden::plugin::{plugin, reward, tool};
 use crate::inspect::Inspection;
 use crate::instance::{Session, State};
@@ -186,7 +187,7 @@ impl Linked {
     }
 
     fn unfit(&self, error: &wasmtime::Error) -> Error {
-        Error::Unfit { path: self.path.clone(), reason: format!("{error:#}") }
+        Error::Unfit { path: self.path.clone(), reason: printable(&format!("{error:#}"), 1000) }
     }
 
     /// Links compiled code.

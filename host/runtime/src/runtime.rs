@@ -17,6 +17,7 @@ use wasmtime::component::Component;
 
 use crate::cache::Cache;
 use crate::engine::{Engines, Pool, Profile};
+use crate::fault::printable;
 use crate::plugin::Linked;
 use crate::score_cache::Scores;
 use crate::{Digest, Error, Limits, Plugin, PluginSpec, inspect};
@@ -106,7 +107,7 @@ impl Shared {
                 (self.cache.clone(), pool.engine.clone(), bytes.await?, path.to_owned());
             let compiling = self.off_thread(move || {
                 let component = Component::new(&engine, bytes)
-                    .map_err(|error| Error::Unfit { path: unfit, reason: format!("{error:#}") })?;
+                    .map_err(|error| Error::Unfit { path: unfit, reason: printable(&format!("{error:#}"), 1000) })?;
                 if let Some(cache) = cache {
                     cache.store(&engine, &digest, &component);
                 }

@@ -1,5 +1,7 @@
 //! The runtime against components written by hand, small enough to know every byte of.
 
+/// Components that take for ever to compile, or more memory than there is.
+mod bombs;
 /// Native code on disk: reused, private, never believed when it was tampered with.
 mod cache;
 /// Components from a few lines of WebAssembly text.
