@@ -1,6 +1,8 @@
-//! What the sandbox costs: the GSM8K plugin's function called natively, and the same through a fresh instance per sample.
+//! What the sandbox costs: the GSM8K plugin's function called natively, and the same through a fresh instance per sample;
+//! and what it costs to load a plugin whose native code is in the cache.
 //!
-//! The plugin is built by the real command, as everywhere. Figures stand in BENCH.md.
+//! The plugin is built by the real command, as everywhere; the one in Python by `benches/peers/run.sh plugin`. Figures stand
+//! in BENCH.md.
 
 use std::hint::black_box;
 use std::path::PathBuf;
@@ -8,8 +10,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use rewarden_runtime::{Isolation, Message, PluginSpec, Reward, Role, Runtime, RuntimeConfig, Sample, StopReason};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use rewarden_runtime::{
+    Grants, Isolation, Message, PluginSpec, Reward, Role, Runtime, RuntimeConfig, Sample, StopReason,
+};
 
 /// Of the length and kind that GSM8K completions have.
 const RESPONSE: &str = "Natalia baked 48 rolls in the morning and half as many in the afternoon, so she baked 48/2 = \
@@ -51,6 +55,42 @@ fn sandboxed(c: &mut Criterion) {
     c.bench_function("score/one-call", |b| b.iter(|| executor.block_on(single.score_batch(one.clone()))));
 }
 
+fn loading(c: &mut Criterion) {
+    load(c, "load/rust", build());
+    match python() {
+        Ok(plugin) => load(c, "load/python", plugin),
+        Err(missing) => {
+            println!("load/python: skipped, there is no {} (benches/peers/run.sh plugin)", missing.display())
+        }
+    }
+}
+
+/// Loads a plugin again and again, each time in a runtime that has never seen it, from a cache that has.
+fn load(c: &mut Criterion, id: &str, plugin: PathBuf) {
+    let cache = tempfile::tempdir().expect("a temporary folder");
+    let executor = tokio::runtime::Builder::new_current_thread().build().expect("an executor");
+    // Components in Python import everything their world offers.
+    let grants = Grants::new(["host-log"]).expect("a known name");
+    let spec = PluginSpec { grants, ..PluginSpec::path(plugin) };
+    let fresh = || {
+        let cache_dir = Some(cache.path().join("cache"));
+        Runtime::new(RuntimeConfig { cache_dir, ..RuntimeConfig::default() }).expect("a runtime")
+    };
+    executor.block_on(fresh().load(&spec)).expect("compiles");
+    c.bench_function(id, |b| {
+        let load = |runtime: Runtime| executor.block_on(runtime.load(&spec)).expect("loads");
+        b.iter_batched(fresh, load, BatchSize::PerIteration);
+    });
+}
+
+/// The plugin in Python, or where it was looked for.
+#[allow(clippy::disallowed_methods, reason = "where a file lies that this workspace cannot build")]
+fn python() -> Result<PathBuf, PathBuf> {
+    let built = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/peers/gsm8k_py.wasm");
+    let path = std::env::var_os("REWARDEN_PYTHON_COMPONENT").map_or_else(built, PathBuf::from);
+    if path.is_file() { Ok(path) } else { Err(path) }
+}
+
 fn build() -> PathBuf {
     let output = Command::new(env!("CARGO_BIN_EXE_rewarden"))
         .args(["plugin", "build", "rewards/gsm8k"])
@@ -82,6 +122,6 @@ fn sample() -> Sample {
 criterion_group! {
     name = benches;
     config = Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3)).without_plots();
-    targets = native, sandboxed
+    targets = native, sandboxed, loading
 }
 criterion_main!(benches);

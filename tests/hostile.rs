@@ -1,9 +1,14 @@
 //! One sin per test: no sibling's score changes, the process lives.
 
-use rewarden_runtime::{Error, Fault, Limits, Message, Reward, Role, Sample, Score, StopReason};
+use rewarden_runtime::{
+    Error, Fault, Grants, Isolation, Judgement, Limits, Message, PluginSpec, Reward, Role, Sample, Score, StopReason,
+};
 use serde_json::json;
 
-use crate::guests::{HOSTILE, load, rewarden, succeeds, wait};
+#[cfg(target_os = "linux")]
+use std::process::Stdio;
+
+use crate::guests::{HOSTILE, load, rewarden, runtime, succeeds, wait};
 
 /// A sample that is scored 1 when the answer is right, or that commits the sin named in `extra`.
 fn sample(right: bool, extra: &str) -> Sample {
@@ -88,6 +93,19 @@ fn panics_and_traps() {
 }
 
 #[test]
+fn a_destructor_that_panics() {
+    check("drop-panic", "trap");
+}
+
+#[test]
+fn bulk_memory_operations_without_end() {
+    // Few instructions and many bytes: fuel counts the bytes, and the deadline strikes between two operations.
+    check("fill", "out-of-fuel");
+    let limits = Limits { fuel: u64::MAX, timeout_ms: 50, ..limits() };
+    assert_eq!(commit("fill", limits), Err(Fault::Deadline { timeout_ms: 50 }));
+}
+
+#[test]
 fn numbers_that_are_none() {
     check("nan", "invalid-output");
     check("infinity", "invalid-output");
@@ -127,11 +145,19 @@ fn state_kept_between_samples() {
 
 #[test]
 fn sins_while_configuring_are_refused_when_loading() {
-    for (sin, kind) in
-        [("configure-trap", "trap"), ("configure-loop", "out-of-fuel"), ("configure-fault", "misconfigured")]
-    {
+    for (sin, kind) in [
+        ("configure-trap", "trap"),
+        ("configure-loop", "out-of-fuel"),
+        ("configure-fault", "misconfigured"),
+        ("configure-huge-fault", "invalid-output"),
+        ("configure-long-fault", "internal"),
+    ] {
         match load(&HOSTILE, json!({ "sin": sin }), limits()) {
-            Err(Error::Configure { plugin, fault }) => assert_eq!((plugin.as_str(), fault.kind()), ("hostile", kind)),
+            Err(Error::Configure { plugin, fault }) => {
+                assert_eq!((plugin.as_str(), fault.kind()), ("hostile", kind));
+                let words = fault.to_string();
+                assert!(words.len() < 5000 && !words.contains(|c: char| c.is_control()), "{sin}: {words:?}");
+            }
             other => panic!("{sin}: {:?}", other.map(|plugin| plugin.digest())),
         }
     }
@@ -154,6 +180,142 @@ fn log_flood() {
     assert!(succeeds(output).contains(r#""score":1.0"#));
     assert_eq!(logged.lines().filter(|line| line.contains("hostile: line ")).count(), Limits::default().log_lines_max);
     assert!(!logged.contains('\u{1b}'), "{logged:?}");
+}
+
+#[test]
+fn samples_that_are_odd() {
+    let judge = |text: &str, ground_truth: &str| {
+        let mut sample = sample(true, "{}");
+        sample.completion[0].content = text.into();
+        sample.ground_truth = ground_truth.into();
+        wait(reward(limits()).score_batch(vec![sample])).remove(0)
+    };
+    let megabyte = "####".repeat(1 << 18);
+    for text in
+        ["", "\0", "a\0b", "\u{feff}42", "e\u{301}", "\u{202e}42", "\u{fffe}\u{10ffff}", "\u{1f468}\u{200d}", &megabyte]
+    {
+        assert_eq!(judge(text, text).expect("a score").value, Some(1.0), "{:.20?}", text);
+        assert_eq!(judge(text, "42").expect("a score").value, Some(0.0), "{:.20?}", text);
+    }
+    // One that does not fit into the guest at all.
+    let limits = limits();
+    assert_eq!(
+        judge(&"x".repeat(limits.memory_bytes_max + 1), "42"),
+        Err(Fault::OutOfMemory { memory_bytes_max: limits.memory_bytes_max })
+    );
+}
+
+#[test]
+fn samples_that_share_an_id_keep_their_places() {
+    let right = |i: usize| i % 3 < 1;
+    let samples: Vec<_> = (0..300).map(|i| Sample { id: "same".into(), ..sample(right(i), "{}") }).collect();
+    for (i, result) in wait(reward(limits()).score_batch(samples)).into_iter().enumerate() {
+        assert_eq!(result.expect("a score").value, Some(f64::from(u8::from(right(i)))), "sample {i}");
+    }
+}
+
+/// How many samples show that nothing is kept of them.
+#[cfg(target_os = "linux")]
+const SAMPLES: usize = 100_000;
+
+/// Sins that end soon even under generous limits.
+const QUICK_SINS: [&str; 10] = [
+    "panic",
+    "unreachable",
+    "out-of-bounds",
+    "drop-panic",
+    "nan",
+    "long-note",
+    "many-metrics",
+    "wrong-length",
+    "poison",
+    "fault",
+];
+
+#[test]
+fn ten_thousand_scores_with_one_hostile_in_a_hundred() {
+    let lasting = ["loop", "recursion", "memory", "fill", "huge-note", "log-flood"];
+    let honest = |i: usize| i % 100 != 57;
+    let right = |i: usize| i % 7 < 3;
+    // Fuel ends a loop: the deadline of one is longer than the whole batch takes.
+    let limits = Limits { fuel: 5_000_000, ..limits() };
+    let grants = Grants::new(["host-log"]).expect("a known name");
+    for isolation in [Isolation::Sample, Isolation::Batch, Isolation::Worker] {
+        // What poison does where instances are shared stands in tests/isolation.rs; every other sin is one sample's.
+        let alone = isolation == Isolation::Sample;
+        let sins: Vec<_> = QUICK_SINS.into_iter().chain(lasting).filter(|sin| alone || *sin != "poison").collect();
+        let of = |i: usize| sample(right(i), if honest(i) { "{}" } else { sins[i / 100 % sins.len()] });
+        let spec =
+            PluginSpec { isolation, limits: limits.clone(), grants: grants.clone(), ..PluginSpec::path(&**HOSTILE) };
+        let reward = wait(runtime().load(&spec)).expect("loads").reward().expect("a reward");
+        let judgements = wait(reward.judge_batch((0..10_000).map(of).collect::<Vec<_>>()));
+        let mut spent = 0;
+        for (i, Judgement { result, receipt }) in judgements.iter().enumerate() {
+            spent += receipt.fuel;
+            if honest(i) {
+                let score = result.as_ref().expect("an honest sample's score");
+                assert_eq!(score.value, Some(f64::from(u8::from(right(i)))), "{isolation:?} sample {i}");
+                assert!(!alone || receipt.fuel < 100_000, "sample {i}: {receipt:?}");
+            } else if let Err(fault) = result {
+                assert!(!matches!(fault, Fault::Deadline { .. }), "{isolation:?} sample {i}: {fault}");
+            }
+        }
+        // What the batch may cost is known beforehand: the sinners' fuel, and little for everyone else.
+        assert!(spent < 100 * limits.fuel + 9_900 * 100_000, "{isolation:?} {spent}");
+    }
+}
+
+#[test]
+fn loops_end_in_their_own_time_and_nobody_elses() {
+    // Six loops under two threads take three deadlines: each of them has its own, and no sibling waits in one.
+    let limits = Limits { fuel: u64::MAX, timeout_ms: 50, ..limits() };
+    let samples: Vec<_> = (0..60).map(|i| sample(true, if i % 10 == 0 { "loop" } else { "{}" })).collect();
+    for (i, judgement) in wait(reward(limits).judge_batch(samples)).into_iter().enumerate() {
+        match judgement.result {
+            Ok(score) => assert!(i % 10 != 0 && score.value == Some(1.0), "sample {i}"),
+            Err(fault) => assert!(i % 10 == 0 && fault == Fault::Deadline { timeout_ms: 50 }, "sample {i}: {fault}"),
+        }
+    }
+}
+
+/// Resident memory of a process in KiB.
+#[cfg(target_os = "linux")]
+fn resident_kib(process: &std::process::Child) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).expect("a process of ours");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux says how much");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_stays_flat_however_many_samples_are_judged() {
+    use std::io::{BufRead, BufReader, Write};
+    let mut command = rewarden();
+    command.args(["score", "--line-buffered", "--jobs", "2", "--grant", "host-log"]).arg(&*HOSTILE);
+    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("runs");
+    let mut input = process.stdin.take().expect("piped");
+    let mut answers = BufReader::new(process.stdout.take().expect("piped")).lines();
+    let mut judge = |samples: usize| {
+        let lines = (0..samples).map(|i| {
+            let sin = if i % 100 == 57 { QUICK_SINS[i / 100 % QUICK_SINS.len()] } else { "{}" };
+            let sample =
+                json!({ "completion": [{ "role": "assistant", "content": "42" }], "ground_truth": "42", "extra": sin });
+            format!("{}\n", json!({ "id": i, "sample": sample }))
+        });
+        // As many lines at a time as fit into a pipe with their answers.
+        for chunk in lines.collect::<Vec<_>>().chunks(250) {
+            input.write_all(chunk.concat().as_bytes()).and_then(|()| input.flush()).expect("the process reads");
+            for _ in chunk {
+                answers.next().expect("an answer").expect("UTF-8");
+            }
+        }
+        resident_kib(&process)
+    };
+    let warm = judge(SAMPLES / 5);
+    let after = judge(SAMPLES / 5 * 4);
+    assert!(after < warm + 8 * 1024, "{warm} KiB after {} samples, {after} KiB after {SAMPLES}", SAMPLES / 5);
+    drop(input);
+    assert!(process.wait().expect("ends").success());
 }
 
 #[test]

@@ -130,10 +130,10 @@ fn pool(slots: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_stacks(slots)
-        .total_core_instances(slots.saturating_mul(20))
+        .total_core_instances(slots.saturating_mul(64))
         .total_memories(slots.saturating_mul(4))
         .total_tables(slots.saturating_mul(8))
-        .max_core_instances_per_component(20)
+        .max_core_instances_per_component(64)
         .max_memories_per_component(4)
         .max_tables_per_component(8)
         .table_elements(100_000)

@@ -21,8 +21,7 @@ const GATHER: Duration = Duration::from_millis(1);
 
 type Conversation = Vec<Message>;
 type Answers<T> = Result<Vec<T>, String>;
-type Score = dyn Fn(&[Conversation]) -> Answers<f64> + Send + Sync;
-type Generate = dyn Fn(&[Conversation], u32) -> Answers<String> + Send + Sync;
+type Ask<K, T> = Box<dyn Fn(&[Conversation], K) -> Answers<T> + Send + Sync>;
 
 /// A model that guests may ask, by the name it is bound to in [`Services`](crate::Services).
 ///
@@ -38,7 +37,6 @@ pub struct Model {
 impl Model {
     /// A model that gives each conversation a number.
     pub fn scoring(score: impl Fn(&[Vec<Message>]) -> Result<Vec<f64>, String> + Send + Sync + 'static) -> Model {
-        let score: Box<Score> = Box::new(score);
         Model {
             score: Batcher::new(Box::new(move |conversations, ()| finite(score(conversations)?))),
             generate: Batcher::new(Box::new(|_, _| Err("this model scores and does not generate".into()))),
@@ -50,11 +48,7 @@ impl Model {
         self,
         generate: impl Fn(&[Vec<Message>], u32) -> Result<Vec<String>, String> + Send + Sync + 'static,
     ) -> Model {
-        let generate: Box<Generate> = Box::new(generate);
-        Model {
-            generate: Batcher::new(Box::new(move |conversations, max_tokens| generate(conversations, max_tokens))),
-            ..self
-        }
+        Model { generate: Batcher::new(Box::new(generate)), ..self }
     }
 }
 
@@ -67,7 +61,7 @@ fn finite(numbers: Vec<f64>) -> Answers<f64> {
 
 /// What guests ask, waiting to be answered together: `K` is what must be equal within a batch.
 struct Batcher<K, T> {
-    model: Box<dyn Fn(&[Conversation], K) -> Answers<T> + Send + Sync>,
+    model: Ask<K, T>,
     queue: Mutex<Queue<K, T>>,
 }
 
@@ -84,7 +78,7 @@ struct Question<K, T> {
 }
 
 impl<K: Copy + PartialEq + Send + 'static, T: Send + 'static> Batcher<K, T> {
-    fn new(model: Box<dyn Fn(&[Conversation], K) -> Answers<T> + Send + Sync>) -> Arc<Batcher<K, T>> {
+    fn new(model: Ask<K, T>) -> Arc<Batcher<K, T>> {
         let queue = Mutex::new(Queue { waiting: Vec::new(), answered: false });
         Arc::new(Batcher { model, queue })
     }

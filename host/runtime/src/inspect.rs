@@ -9,9 +9,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use wasmparser::component_types::{ComponentEntityType, ComponentInstanceTypeId};
 use wasmparser::types::TypesRef;
-use wasmparser::{ComponentExternalKind, Parser, Payload, Validator, WasmFeatures};
+use wasmparser::{ComponentExternalKind, Parser, Payload};
 
-use crate::{Error, Grants, Wasi};
+use crate::fault::printable;
+use crate::{Error, Grants, Wasi, effort};
 
 /// The package whose interfaces plugins are made of, up to the version.
 const PACKAGE: &str = "rewarden:plugin/";
@@ -57,7 +58,7 @@ pub(crate) struct Inspection {
 
 /// Reads the bytes, or says why they are no plugin of this version.
 pub(crate) fn inspect(path: &Path, bytes: &[u8]) -> Result<Inspection, Error> {
-    let not_wasm = |reason: String| Error::NotWasm { path: path.to_owned(), reason };
+    let not_wasm = |reason: String| Error::NotWasm { path: path.to_owned(), reason: printable(&reason, 500) };
     if !bytes.starts_with(b"\0asm") {
         let reason =
             if bytes.is_empty() { "the file is empty" } else { "it does not start with the bytes of WebAssembly" };
@@ -66,11 +67,11 @@ pub(crate) fn inspect(path: &Path, bytes: &[u8]) -> Result<Inspection, Error> {
     if Parser::is_core_wasm(bytes) {
         return Err(Error::CoreModule { path: path.to_owned() });
     }
-    // Reads everything, so that bytes cut short anywhere are found here and not by a compiler. All features: which of
-    // them are on is the engine's to say.
-    let types = Validator::new_with_features(WasmFeatures::all())
-        .validate_all(bytes)
-        .map_err(|error| not_wasm(error.to_string().replace('\n', " ")))?;
+    // Reads everything, so that bytes cut short anywhere are found here and not by a compiler.
+    let (types, effort) = effort::validate(bytes).map_err(|error| not_wasm(error.to_string()))?;
+    if let Some(reason) = effort.refusal() {
+        return Err(Error::Unfit { path: path.to_owned(), reason });
+    }
     let (imports, exports) = names(bytes, types.as_ref()).map_err(|error| not_wasm(error.to_string()))?;
     Ok(Inspection { world: world(path, &imports, &exports)?, exports, imports })
 }
@@ -88,7 +89,7 @@ fn names(bytes: &[u8], types: TypesRef<'_>) -> wasmparser::Result<(Vec<String>, 
                     let name = import?.name.name;
                     let item = types.component_item_for_import(name).map(|item| item.ty);
                     if !item.is_some_and(|ty| only_types(types, ty)) {
-                        imports.push(name.to_owned());
+                        imports.push(printable(name, 200));
                     }
                 }
             }
@@ -96,7 +97,7 @@ fn names(bytes: &[u8], types: TypesRef<'_>) -> wasmparser::Result<(Vec<String>, 
                 for export in section {
                     let export = export?;
                     if export.kind != ComponentExternalKind::Type {
-                        exports.push(export.name.name.to_owned());
+                        exports.push(printable(export.name.name, 200));
                     }
                 }
             }
@@ -137,7 +138,7 @@ fn world(path: &Path, imports: &[String], exports: &[String]) -> Result<World, E
         Some((_, world)) => Ok(*world),
         None => Err(Error::NotAPlugin {
             path: path.to_owned(),
-            exports: if exports.is_empty() { "nothing".into() } else { exports.join(", ") },
+            exports: if exports.is_empty() { "nothing".into() } else { printable(&exports.join(", "), 1000) },
             wanted: format!("{PACKAGE}plugin@0.1.0 and {PACKAGE}reward@0.1.0"),
         }),
     }

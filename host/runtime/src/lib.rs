@@ -62,6 +62,7 @@
 
 mod cache;
 mod digest;
+mod effort;
 mod engine;
 mod error;
 mod fault;

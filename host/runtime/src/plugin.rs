@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tokio::sync::OnceCell;
-use wasmtime::component::{Component, Instance, InstancePre, Linker};
+use wasmtime::component::{Instance, InstancePre, Linker};
 
 use crate::engine::{Pool, Profile};
+use crate::fault::printable;
 use crate::generated::exports::rewarden::plugin::{plugin, reward, tool};
 use crate::inspect::Inspection;
 use crate::instance::{Session, State};
 use crate::judge::Warm;
-use crate::runtime::Shared;
+use crate::runtime::{Compiled, Shared};
 use crate::score_cache::{CacheScores, ScoreCache};
 use crate::services::Services;
 use crate::snapshot::Missing;
@@ -112,7 +113,7 @@ pub(crate) struct Code {
     pub(crate) reward: Option<reward::GuestIndices>,
     pub(crate) tool: Option<tool::GuestIndices>,
     /// Held so that another load of the same bytes finds them compiled for as long as this plugin lives.
-    _compiled: Arc<OnceCell<Component>>,
+    _compiled: Arc<Compiled>,
 }
 
 pub(crate) struct Configured {
@@ -186,11 +187,11 @@ impl Linked {
     }
 
     fn unfit(&self, error: &wasmtime::Error) -> Error {
-        Error::Unfit { path: self.path.clone(), reason: format!("{error:#}") }
+        Error::Unfit { path: self.path.clone(), reason: printable(&format!("{error:#}"), 1000) }
     }
 
     /// Links compiled code.
-    fn code(&self, compiled: Arc<OnceCell<Component>>) -> wasmtime::Result<Arc<Code>> {
+    fn code(&self, compiled: Arc<Compiled>) -> wasmtime::Result<Arc<Code>> {
         let pre = self.linker()?.instantiate_pre(compiled.get().expect("linked only once it is compiled"))?;
         let world = self.inspection.world;
         let reward = matches!(world, World::RewardPlugin | World::ModelRewardPlugin)

@@ -17,6 +17,7 @@ use wasmtime::component::Component;
 
 use crate::cache::Cache;
 use crate::engine::{Engines, Pool, Profile};
+use crate::fault::printable;
 use crate::plugin::Linked;
 use crate::score_cache::Scores;
 use crate::{Digest, Error, Limits, Plugin, PluginSpec, inspect};
@@ -29,6 +30,9 @@ const COMPILE_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// Instances beyond two for every thread, for guests that wait for a host service and use no thread meanwhile.
 const WAITING_SLOTS: usize = 64;
+
+/// A component, once it is compiled.
+pub(crate) type Compiled = OnceCell<Component>;
 
 /// How many threads guests get, and where native code is kept.
 ///
@@ -59,7 +63,7 @@ pub(crate) struct Shared {
     threads: Option<tokio::runtime::Runtime>,
     cache: Option<Arc<Cache>>,
     /// Compiled or compiling, by digest and engine: whoever comes second waits for the first.
-    compiled: Mutex<BTreeMap<(Digest, Profile), Weak<OnceCell<Component>>>>,
+    compiled: Mutex<BTreeMap<(Digest, Profile), Weak<Compiled>>>,
 }
 
 impl Drop for Shared {
@@ -94,7 +98,7 @@ impl Shared {
         digest: Digest,
         path: &Path,
         bytes: impl Future<Output = Result<Vec<u8>, E>> + Send,
-    ) -> Result<Arc<OnceCell<Component>>, E> {
+    ) -> Result<Arc<Compiled>, E> {
         let cell = self.cell(digest, pool.profile);
         cell.get_or_try_init(async || -> Result<Component, E> {
             let (cache, engine) = (self.cache.clone(), pool.engine.clone());
@@ -106,7 +110,7 @@ impl Shared {
                 (self.cache.clone(), pool.engine.clone(), bytes.await?, path.to_owned());
             let compiling = self.off_thread(move || {
                 let component = Component::new(&engine, bytes)
-                    .map_err(|error| Error::Unfit { path: unfit, reason: format!("{error:#}") })?;
+                    .map_err(|error| Error::Unfit { path: unfit, reason: printable(&format!("{error:#}"), 1000) })?;
                 if let Some(cache) = cache {
                     cache.store(&engine, &digest, &component);
                 }
@@ -123,7 +127,7 @@ impl Shared {
         Ok(cell)
     }
 
-    fn cell(&self, digest: Digest, profile: Profile) -> Arc<OnceCell<Component>> {
+    fn cell(&self, digest: Digest, profile: Profile) -> Arc<Compiled> {
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         compiled.retain(|_, cell| cell.strong_count() > 0);
         compiled.get(&(digest, profile)).and_then(Weak::upgrade).unwrap_or_else(|| {

@@ -160,7 +160,7 @@ impl Disk {
                         return Err(error);
                     }
                     log::warn!("{}: {error}; starting a new one", path.display());
-                    std::fs::remove_file(&path).map_err(|error| redb::StorageError::Io(error))?;
+                    std::fs::remove_file(&path).map_err(redb::StorageError::Io)?;
                     Database::create(&path)
                 })
                 .inspect_err(|error| log::warn!("no scores are kept in {}: {error}", path.display()))

@@ -8,6 +8,7 @@ use wasmtime::component::{Component, Instance, Linker, WasmList};
 use wasmtime::{Engine, Result, Store};
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
+use crate::fault::printable;
 use crate::generated::exports::rewarden::plugin::plugin;
 use crate::instance::{Session, State};
 use crate::plugin::Linked;
@@ -63,7 +64,7 @@ async fn compile(engine: &Engine, bytes: Vec<u8>) -> Result<Component> {
 }
 
 fn first_line(error: &wasmtime::Error) -> String {
-    error.root_cause().to_string().lines().next().unwrap_or_default().to_owned()
+    printable(error.root_cause().to_string().lines().next().unwrap_or_default(), 500)
 }
 
 /// Reads the instance through the functions that the instrumentation added.

@@ -33,6 +33,8 @@ impl plugin::Guest for Hostile {
             r#"{"sin":"configure-trap"}"# => panic!("configure"),
             r#"{"sin":"configure-loop"}"# => spin(),
             r#"{"sin":"configure-fault"}"# => Err(Fault::misconfigured("nothing suits me")),
+            r#"{"sin":"configure-huge-fault"}"# => Err(Fault::internal("x".repeat(8 << 20))),
+            r#"{"sin":"configure-long-fault"}"# => Err(Fault::internal("\u{1b}[2J".repeat(10_000))),
             _ => Ok(()),
         }
     }
@@ -64,6 +66,11 @@ fn commit(sin: &str) -> Option<Result<Score, Fault>> {
         "panic" => panic!("on purpose"),
         "unreachable" => std::process::abort(),
         "out-of-bounds" => Ok(Score::of(f64::from([1_u8, 2][black_box(7)]))),
+        "drop-panic" => {
+            drop(Landmine);
+            Ok(Score::of(1.0))
+        }
+        "fill" => fill(),
         "nan" => Ok(Score::of(f64::NAN)),
         "infinity" => Ok(Score::of(f64::INFINITY)),
         "nan-metric" => Ok(Score::of(1.0).metric("fine", f64::NAN)),
@@ -88,6 +95,25 @@ fn commit(sin: &str) -> Option<Result<Score, Fault>> {
         }
         _ => return None,
     })
+}
+
+/// A value whose destructor panics.
+struct Landmine;
+
+impl Drop for Landmine {
+    fn drop(&mut self) {
+        panic!("in a destructor");
+    }
+}
+
+/// Bulk memory operations without end: few instructions, many bytes.
+fn fill() -> ! {
+    let mut bytes = vec![0_u8; 16 << 20];
+    loop {
+        bytes.fill(black_box(7));
+        bytes.copy_within(..8 << 20, black_box(8 << 20));
+        black_box(&bytes);
+    }
 }
 
 fn spin() -> ! {
