@@ -49,6 +49,73 @@ fn runtime_and_training_host_do_not_know_each_others_engine() {
     }
 }
 
+/// Embedders must not have to depend on the engine, or on its version: nothing they can name may mention it.
+#[test]
+fn no_public_item_of_the_runtime_names_the_engine() {
+    let mut items = 0;
+    visit(&Path::new(env!("CARGO_MANIFEST_DIR")).join("host/runtime/src"), &mut |path, text| {
+        items += public_items(text).len();
+        assert_eq!(leaks(text), Vec::<&str>::new(), "{}", path.display());
+    });
+    assert!(items > 100, "the public items went missing, or this test stopped reading them");
+}
+
+#[test]
+fn a_leak_of_the_engine_is_noticed() {
+    #[track_caller]
+    fn check(is_leak: bool, source: &str) {
+        assert_eq!(leaks(source).len(), usize::from(is_leak), "{source}");
+    }
+    check(true, "pub fn engine(&self) -> &wasmtime::Engine {");
+    check(true, "pub async fn run(\n    store: wasmtime_wasi::X,\n) {}");
+    check(true, "use wasmtime::{\n    Engine,\n    Store as Room,\n};\npub type E = Room<u8>;");
+    check(true, "use wasmtime::component::Linker;\npub struct S {\n    pub l: Linker<u8>,\n}");
+    check(true, "use wasmtime::Trap;\npub struct S(Trap);");
+    check(true, "use wasmtime::Trap;\npub enum E {\n    One,\n    Two { t: Trap },\n}");
+    check(true, "use wasmtime::Trap;\npub trait T {\n    fn t(&self) -> Trap;\n}");
+    check(true, "pub use wasmtime::{Engine, Store};");
+    // Not public, not a signature, not the engine's.
+    check(false, "use wasmtime::Engine;\npub(crate) fn e() -> Engine {}\nstruct S {\n    e: Engine,\n}");
+    check(false, "use wasmtime::Trap;\npub struct S {\n    t: Trap,\n}\npub fn f() -> u8 {\n    Trap::x()\n}");
+    check(false, "use wasmtime::Trap;\npub enum E {\n    /// A [`Trap`] of wasmtime.\n    Trapped(String),\n}");
+    check(false, "pub enum Engine {\n    One,\n}\npub fn engine() -> Engine {}");
+}
+
+/// The public items that name the engine, or what the file imports from it.
+fn leaks(source: &str) -> Vec<&str> {
+    let imports = source.split("use wasmtime").skip(1).filter_map(|rest| rest.split(';').next());
+    let imported: Vec<&str> =
+        imports.flat_map(words).filter(|word| word.starts_with(|first: char| first.is_uppercase())).collect();
+    let names_it = |line: &str| words(line).any(|word| word.starts_with("wasmtime") || imported.contains(&word));
+    let is_code = |line: &&str| !line.trim_start().starts_with("//");
+    public_items(source).into_iter().filter(|item| item.lines().filter(is_code).any(names_it)).collect()
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
+}
+
+/// What follows each `pub `: an item's signature, a field, and the whole body of an enum or a trait.
+fn public_items(source: &str) -> Vec<&str> {
+    let source = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let mut items = vec![];
+    for (start, _) in source.match_indices("pub ") {
+        let line = source[..start].rfind('\n').map_or(0, |end| end + 1);
+        if !source[line..start].trim().is_empty() {
+            continue;
+        }
+        let item = &source[start..];
+        let end = match words(item).find(|word| !["pub", "async", "unsafe"].contains(word)) {
+            Some("enum" | "trait") => item.find("\n}"),
+            Some("use") => item.find(';'),
+            Some("fn" | "struct" | "type" | "const" | "static" | "mod") => item.find(['{', ';']),
+            _ => item.find('\n'),
+        };
+        items.push(&item[..end.unwrap_or(item.len())]);
+    }
+    items
+}
+
 #[test]
 fn plugins_are_never_linked_into_the_host() {
     let manifest: toml::Table = read("Cargo.toml").parse().unwrap();

@@ -170,7 +170,7 @@ pub(crate) struct ScoreArgs {
     /// Write out every answer as soon as it is there, for interactive use
     #[arg(long)]
     pub(crate) line_buffered: bool,
-    /// A host interface the plugin may import, such as host-log; may be given several times
+    /// A host interface the plugin may use, such as host-log; may be given several times
     #[arg(long = "grant", value_name = "INTERFACE")]
     pub(crate) grants: Vec<String>,
 }
@@ -187,7 +187,7 @@ pub(crate) struct BuildArgs {
     /// Compile without optimisation and with function names, for traps that say where
     #[arg(long)]
     pub(crate) debug: bool,
-    /// Where to write the component instead of <target>/plugins/<name>.wasm
+    /// Where to write the component instead of `<target>/plugins/<name>.wasm`
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 }

@@ -69,7 +69,7 @@ pub enum Error {
         /// The world that was asked for.
         wanted: String,
     },
-    /// The plugin imports WASI, which no plugin gets.
+    /// The plugin imports WASI, and its configuration does not give it the virtual one.
     #[error(
         "{} imports {import}, and plugins get no WASI: build it for the target wasm32-unknown-unknown (`rewarden plugin \
          build` does) and avoid files, clocks, environment and HashMap's random seed; or give it an empty, deterministic \

@@ -1,7 +1,7 @@
 //! What a component is, read from its bytes before anything is compiled: its world, its imports, or why it is none.
 //!
-//! A component is what it exports. Its imports are the permissions it asks for, so they are read here, compared with the
-//! grants, and refused by name, rather than left to a linker's message.
+//! A component is what it exports. Its imports are the permissions it asks for, so they are read here, and those that this
+//! host does not have are refused by name, rather than left to a linker's message.
 
 use std::fmt;
 use std::path::Path;

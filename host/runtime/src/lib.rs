@@ -37,23 +37,74 @@
 //! }
 //! ```
 //!
+//! A program that goes further, with limits, a grant, a model, a rubric and a swap, is `examples/embed.rs`.
+//!
 //! # What things cost and how long they live
 //!
 //! * [`Runtime`]: one per process. Engine, worker threads, address space; about a millisecond. Clones are counters.
-//! * [`PluginSpec`]: plain data that says what to load: path, settings, seed, [`Limits`], [`Grants`].
-//! * [`Plugin`]: a compiled component and its settings. Tens of milliseconds to compile, about one to read from the
-//!   cache, less than one to configure anew. Keeps its runtime alive.
+//! * [`PluginSpec`]: plain data that says what to load and how: path, settings, seed, [`Limits`], [`Grants`],
+//!   [`Isolation`] (and [`Worker`], when warm instances retire), [`Wasi`], [`CacheScores`], [`Services`]. Cheap to clone.
+//! * [`Plugin`]: a compiled component and its settings. Tens of milliseconds to compile, twice for a snapshot; a few to
+//!   read from the cache on disk. Keeps its runtime alive. Most start from a snapshot taken after `configure`, so that no
+//!   instance pays for it; [`Plugin::no_snapshot`] says why one does not.
 //! * [`Reward`]: a plugin seen as a judge. Free.
-//! * an instance: lives for one sample, tens of microseconds. There is no type for it, because nobody may keep one.
-//! * [`Rubric`]: named [`Grader`]s under [`RubricRules`], and the counts of their faults. Arithmetic beside the calls.
-//! * [`Score`] and [`Fault`]: plain data; keep them as long as you like.
+//! * an instance: lives for one sample, ten microseconds; for a call of up to 32 under [`Isolation::Batch`]; for many
+//!   calls under [`Isolation::Worker`]. There is no type for it, because nobody may keep one.
+//! * [`Services`]: the [`Model`]s and [`Tool`]s that granted plugins may ask; clones are counters, lives as long as a
+//!   plugin that was given it. A [`Model`] is a function of yours, called on a thread of its own with what many guests
+//!   ask as one batch; they are suspended meanwhile. A [`Tool`] is a plugin whose functions may be called, each call in
+//!   an instance of its own.
+//! * [`Rubric`]: named [`Grader`]s under [`RubricRules`], and the counts of their faults. Arithmetic beside the calls;
+//!   [`Rubric::swap`] replaces a grader's plugin between two batches and costs nothing.
+//! * [`Score`], [`Fault`], [`Judgement`] and its [`Receipt`] (fuel, time, peak memory): plain data; keep them as long as
+//!   you like.
 //!
 //! # What a plugin can do to you
 //!
-//! Use its [`Limits`] up, and answer nonsense. It sees the one [`Sample`] it judges, its settings and a seed; it has no
-//! clock, no files, no network, no randomness, and no memory of other samples. What it may do beyond computing stands in
-//! its import list, is refused unless a [`Grants`] names it, and is nothing by default. Equal input, equal score, on
-//! every machine: the one exception is [`Fault::Deadline`].
+//! Use its [`Limits`] up, and answer nonsense. It sees the [`Sample`]s it judges, its settings and a seed; it has no
+//! clock, no files, no network and no randomness. What it may do beyond computing stands in its import list:
+//!
+//! * `host-log`, `host-model` and `host-tools` do something only when [`Grants`] names them. Otherwise a plugin that
+//!   imports them still loads: its log lines go nowhere, and its questions are answered `unavailable`, with the line of
+//!   configuration that would grant them. A plugin that imports nothing is [sealed](Plugin::sealed).
+//! * WASI is refused when the plugin is loaded. With [`Wasi::Virtual`] there is one with nothing behind it: a clock that
+//!   starts at a fixed time, random numbers from the seed, no arguments, environment, files or sockets.
+//! * Anything else is refused when it is loaded, and so is a component that would take minutes to compile.
+//!
+//! Under [`Isolation::Sample`] it has no memory of other samples, so no answer can change how another is judged. Under
+//! [`Isolation::Batch`] and [`Isolation::Worker`] a plugin may remember the samples before: choose them for plugins you
+//! wrote or vetted. There a part of up to 32 samples is one call on *one* sample's budget. When that call fails, each of
+//! its samples is judged alone in a fresh instance, so a fault is always that of one sample; `k` samples that never end
+//! cost at most `2 * k * timeout_ms / jobs` of time. Under [`Isolation::Sample`] it is half of that.
+//!
+//! # Limits
+//!
+//! For one sample; each is a field of [`Limits`], settable for each plugin.
+//!
+//! | limit | default | beyond it |
+//! | --- | --- | --- |
+//! | [`fuel`](Limits::fuel) | 1 000 000 000 | [`Fault::OutOfFuel`] |
+//! | [`timeout_ms`](Limits::timeout_ms) | 5 000 | [`Fault::Deadline`]; looked at every 5 ms |
+//! | [`memory_bytes_max`](Limits::memory_bytes_max) | 256 MiB | growing fails; [`Fault::OutOfMemory`] when it gives up |
+//! | [`stack_bytes_max`](Limits::stack_bytes_max) | 1 MiB | [`Fault::Trap`] |
+//! | [`table_elements_max`](Limits::table_elements_max) | 100 000 | as for memory |
+//! | [`output_bytes_max`](Limits::output_bytes_max) | 1 MiB | [`Fault::InvalidOutput`] |
+//! | [`host_call_bytes_max`](Limits::host_call_bytes_max) | 1 MiB | the guest hears `unavailable` |
+//! | [`host_calls_max`](Limits::host_calls_max) | 100 | the guest hears `unavailable` |
+//! | [`host_call_timeout_ms`](Limits::host_call_timeout_ms) | 30 000 | the guest hears `unavailable` |
+//! | [`log_lines_max`](Limits::log_lines_max) | 20 | further lines are dropped |
+//! | [`log_line_bytes_max`](Limits::log_line_bytes_max) | 1 024 | the line is cut |
+//!
+//! # Equal input, equal score
+//!
+//! With [`PluginSpec::deterministic`], the default, fuel is the budget, NaNs have one bit pattern and relaxed SIMD is
+//! off: a [reproducible](Plugin::reproducible) plugin gives the same bits and uses the same fuel on every machine. It
+//! meets the same faults too, with one exception that [`Fault::is_reproducible`] tells: [`Fault::Deadline`], a net behind
+//! the fuel that counts real time. Without `deterministic`, guests run faster, [`Receipt::fuel`] is 0, and only the
+//! deadline ends a loop. A plugin that was granted `host-model` or `host-tools` and imports it is not reproducible; nor is
+//! one that remembers under [`Isolation::Worker`], where what an instance judged before depends on the threads.
+//!
+//! [`CacheScores`] rests on this: a score that is remembered is one that would be given again, and faults are never kept.
 //!
 //! This crate prints nothing, reads no environment variables and starts no processes; what guests log goes to the `log`
 //! facade under the target `rewarden::plugin`.

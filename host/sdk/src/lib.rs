@@ -23,7 +23,8 @@
 //! `cargo test` runs the same code natively. The macro writes everything else that the contract in `wit/` asks for:
 //! `describe` (name, version and summary are the package's), `configure` (JSON into your settings) and batches.
 //!
-//! Every sample is judged in a fresh instance, so set up little: what a static or a large table costs, each sample pays.
+//! Every sample is judged in a fresh instance. It starts as `configure` left it: what your settings build while they are
+//! read (a regex, a table) is there already. What judging sets up for later, each sample pays for again.
 
 #![deny(missing_docs)]
 
@@ -59,7 +60,7 @@ pub use macros::settings_from;
 #[doc(hidden)]
 pub use wit_bindgen;
 
-/// Lines for the run's log. Calling it makes the plugin import `host-log`, which a run must then grant.
+/// Lines for the run's log. Calling it makes the plugin import `host-log`; without that grant the lines go nowhere.
 pub mod log {
     pub use crate::bindings::rewarden::plugin::host_log::Level;
 

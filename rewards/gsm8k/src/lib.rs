@@ -1,7 +1,7 @@
 //! Scores the final answer of GSM8K-style completions: the number after `####`, or the last number.
 //!
 //! The field's graders agree on the marker and differ on everything around it, so each difference is a setting: `method`
-//! says where the answer stands ([`extract`]), `numbers` says when two answers are the same ([`number`]). Scanning is
+//! says where the answer stands (`extract.rs`), `numbers` says when two answers are the same (`number.rs`). Scanning is
 //! written by hand and linear, because a policy may answer with a megabyte of `#`.
 
 mod extract;
