@@ -3,12 +3,15 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use rewarden_runtime::{Plugin, PluginSpec, Wasi};
+use rewarden_runtime::{Plugin, PluginSpec, Wasi, printable};
 use serde_json::{Value, json};
 
 use crate::args::InspectArgs;
 use crate::plugin::build::ensure_built;
 use crate::runtime;
+
+/// Of a plugin's own words, on one line of the page.
+const SCHEMA_LINE_BYTES_MAX: usize = 4096;
 
 pub(crate) fn run(args: InspectArgs) -> Result<ExitCode> {
     let path = ensure_built(&args.plugin)?;
@@ -58,7 +61,11 @@ fn as_text(plugin: &Plugin) -> String {
     };
     let settings = match schema(plugin) {
         Value::Null => "no schema".to_owned(),
-        schema => format!("{schema:#}").replace('\n', "\n          "),
+        schema => format!("{schema:#}")
+            .lines()
+            .map(|line| printable(line, SCHEMA_LINE_BYTES_MAX))
+            .collect::<Vec<_>>()
+            .join("\n          "),
     };
     let lines = [
         ("name", manifest.name.clone()),

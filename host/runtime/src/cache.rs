@@ -1,9 +1,9 @@
 //! Native code on disk, so that a plugin is compiled once per machine and not once per process.
 //!
 //! A cached file is machine code that will run outside the sandbox, so nobody but us may write one: the folder is
-//! private (0700, checked for owner and mode), every file carries an HMAC under a key that never leaves the folder, and
-//! the HMAC covers the file's name, so that one plugin's code cannot be passed off as another's. A file that fails the
-//! check is ignored and replaced. No failure in here fails a load: the worst case is compiling again.
+//! private (0700, checked for owner and mode), every file has a keyed hash (BLAKE3) under a key that never leaves the
+//! folder, and the hash covers the file's name, so that one plugin's code cannot be passed off as another's. A file that
+//! fails the check is ignored and replaced. No failure in here fails a load: the worst case is compiling again.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
@@ -11,14 +11,15 @@ use std::hash::{Hash, Hasher};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::Digest;
 
 const MAC_BYTES: usize = 32;
+
+/// What is put behind the name of a file of native code for that of its tag.
+const TAG: &str = "tag";
 
 /// Native code in the folder, over all plugins: a hundred interpreters, or ten thousand Rust plugins.
 const CODE_BYTES_MAX: u64 = 4 << 30;
@@ -53,18 +54,17 @@ impl Cache {
     /// The component from its cached native code, if there is a file that we wrote and that this engine can run.
     pub(crate) fn load(&self, engine: &Engine, digest: &Digest) -> Option<Component> {
         let name = file_name(engine, digest);
-        let file = fs::read(self.dir.join(&name)).ok()?;
-        let (tag, code) = file.split_at_checked(MAC_BYTES)?;
-        if self.mac(&name, code).verify_slice(tag).is_err() {
-            log::warn!(
-                "{} was not written by this cache or is damaged; compiling again",
-                self.dir.join(&name).display()
-            );
-            return None;
-        }
+        let path = self.path(&name);
+        let file = fs::File::open(&path).ok()?;
         // Makes the file the youngest, so that what is used stays.
-        let _ = fs::File::open(self.dir.join(&name)).and_then(|file| file.set_modified(now()));
-        deserialize(engine, code)
+        let _ = file.set_modified(now());
+        match self.verified(engine, &name, &file) {
+            Ok(component) => component,
+            Err(_) => {
+                log::warn!("{} was not written by this cache or is damaged; compiling again", path.display());
+                None
+            }
+        }
     }
 
     /// Stores the component's native code for next time.
@@ -77,12 +77,33 @@ impl Cache {
     fn try_store(&self, engine: &Engine, digest: &Digest, component: &Component) -> io::Result<()> {
         let name = file_name(engine, digest);
         let code = component.serialize().map_err(|error| io::Error::other(format!("{error:#}")))?;
-        // Written aside and renamed: a reader sees the old file, the new one or none, never half of one.
-        let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
-        file.write_all(&self.mac(&name, &code).finalize().into_bytes())?;
-        file.write_all(&code)?;
-        file.persist(self.dir.join(&name))?;
+        // Of two processes that store at once, one may leave its tag beside the other's code: that is compiled again.
+        self.write(&format!("{name}.{TAG}"), &self.mac(&name, &code))?;
+        self.write(&name, &code)?;
         self.make_room()
+    }
+
+    /// Written aside and renamed: a reader sees the old file, the new one or none, never half of one.
+    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
+        file.write_all(bytes)?;
+        file.persist(self.path(name))?;
+        Ok(())
+    }
+
+    /// Something small that was stored under this name, if we stored it.
+    pub(crate) fn recall(&self, name: &str) -> Option<Vec<u8>> {
+        let file = fs::read(self.path(name)).ok()?;
+        let (tag, fact) = file.split_at_checked(MAC_BYTES)?;
+        self.vouches(name, fact, tag).then(|| fact.to_vec())
+    }
+
+    /// Stores something small. Failing to costs finding it out again.
+    pub(crate) fn note(&self, name: &str, fact: &[u8]) {
+        let file = [self.mac(name, fact).as_slice(), fact].concat();
+        if let Err(error) = self.write(name, &file) {
+            log::warn!("{} is not written: {error}", self.path(name).display());
+        }
     }
 
     /// Deletes the native code that was not used for longest, until the rest fits.
@@ -102,6 +123,7 @@ impl Cache {
                 break;
             }
             // Another process may have been faster.
+            let _ = fs::remove_file(path.with_added_extension(TAG));
             let _ = fs::remove_file(path);
             bytes -= size;
         }
@@ -114,12 +136,36 @@ impl Cache {
     }
 
     /// Vouches for something stored under a name: only who can read the folder's key can make one.
-    pub(crate) fn mac(&self, name: &str, code: &[u8]) -> Hmac<Sha256> {
-        Hmac::<Sha256>::new_from_slice(&self.key)
-            .expect("HMAC takes keys of any length")
-            .chain_update(name)
-            .chain_update([0])
-            .chain_update(code)
+    pub(crate) fn mac(&self, name: &str, bytes: &[u8]) -> [u8; MAC_BYTES] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
+        // Native code of an interpreter has tens of megabytes.
+        hasher.update_rayon(bytes);
+        hasher.finalize().into()
+    }
+
+    /// Whether this tag is ours, in constant time.
+    pub(crate) fn vouches(&self, name: &str, bytes: &[u8], tag: &[u8]) -> bool {
+        <[u8; MAC_BYTES]>::try_from(tag).is_ok_and(|tag| blake3::Hash::from(self.mac(name, bytes)) == tag)
+    }
+
+    /// The component in a file of native code that we wrote; none when this engine cannot run it. Mapped rather than
+    /// read: an interpreter's code has tens of megabytes, of which a reward uses few.
+    #[allow(unsafe_code, reason = "the one place where bytes become native code")]
+    fn verified(&self, engine: &Engine, name: &str, file: &fs::File) -> io::Result<Option<Component>> {
+        let tag = fs::read(self.path(&format!("{name}.{TAG}")))?;
+        // SAFETY: the map must not change while it lives. The file lies in a folder that only this user may write to
+        // (checked when it was opened), and this crate only ever replaces such files by others.
+        let code = unsafe { memmap2::Mmap::map(file)? };
+        if !self.vouches(name, &code, &tag) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        // SAFETY: this needs bytes that `Component::serialize` made, unmodified. A keyed hash has just said so of this
+        // file, under a key that only this user can read and that vouches for nothing else under such a name; and for
+        // the reason above, what lies at its path now is it, or another of ours.
+        let component = unsafe { Component::deserialize_file(engine, self.path(name)) };
+        // An engine of another version or processor is an ordinary miss; wasmtime checks that itself.
+        Ok(component.ok())
     }
 }
 
@@ -128,16 +174,6 @@ fn file_name(engine: &Engine, digest: &Digest) -> String {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
     format!("{}-{:016x}.cwasm", digest.hex(), hasher.finish())
-}
-
-#[allow(unsafe_code, reason = "the one place where bytes become native code")]
-fn deserialize(engine: &Engine, code: &[u8]) -> Option<Component> {
-    // SAFETY: `deserialize` needs bytes that `Component::serialize` made, unmodified. The caller has just verified an
-    // HMAC over exactly these bytes in memory (not over the file, which could change in between), under a key that
-    // only this user can read and that signs nothing but the output of `serialize`.
-    let component = unsafe { Component::deserialize(engine, code) };
-    // An engine of another version or processor is an ordinary miss; wasmtime checks that itself.
-    component.ok()
 }
 
 #[allow(clippy::disallowed_methods, reason = "only decides which files are deleted first")]

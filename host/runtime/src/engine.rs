@@ -10,7 +10,9 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, OperatorCost, OptLevel, PoolingAllocationConfig, Strategy,
+};
 
 use crate::Error;
 
@@ -113,7 +115,7 @@ fn settings(profile: Profile) -> Config {
     config.strategy(Strategy::Cranelift).cranelift_opt_level(OptLevel::Speed);
     // Fuel is the reproducible limit. Epochs stop what fuel does not see, such as one huge memory.fill on a slow
     // machine.
-    config.consume_fuel(profile.deterministic).epoch_interruption(true);
+    config.consume_fuel(profile.deterministic).operator_cost(costs()).epoch_interruption(true);
     // The bits of a NaN and the results of relaxed SIMD differ between machines, and a guest could look at them.
     config.cranelift_nan_canonicalization(profile.deterministic).wasm_relaxed_simd(false);
     // Nothing here needs several calls inside one store, and calls cost a fraction without the bookkeeping.
@@ -124,6 +126,28 @@ fn settings(profile: Profile) -> Config {
     config.wasm_tail_call(true);
     config.max_wasm_stack(profile.stack_bytes_max).async_stack_size(profile.stack_bytes_max + HOST_STACK_BYTES);
     config
+}
+
+/// Fuel is to run out before the clock does, so what takes far longer than an addition costs more than one. Copying and
+/// filling cost one for each byte already.
+fn costs() -> OperatorCost {
+    OperatorCost {
+        MemoryGrow: 255,
+        TableGrow: 255,
+        I32DivS: 8,
+        I32DivU: 8,
+        I32RemS: 8,
+        I32RemU: 8,
+        I64DivS: 8,
+        I64DivU: 8,
+        I64RemS: 8,
+        I64RemU: 8,
+        F32Div: 4,
+        F64Div: 4,
+        F32Sqrt: 8,
+        F64Sqrt: 8,
+        ..OperatorCost::new()
+    }
 }
 
 fn pool(slots: u32) -> PoolingAllocationConfig {

@@ -22,6 +22,12 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The file was replaced between two steps of loading it.
+    #[error("the plugin {} changed while it was loaded: load it again", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file is larger than any plugin may be.
     #[error("{} has {bytes} bytes, and a plugin may have {bytes_max}: is this the right file?", path.display())]
     TooLarge {

@@ -49,6 +49,7 @@ impl fmt::Display for World {
 }
 
 /// What the bytes say about themselves.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Inspection {
     pub(crate) world: World,
     pub(crate) exports: Vec<String>,

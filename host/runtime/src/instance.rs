@@ -22,6 +22,13 @@ const INSTANCES_MAX: usize = 100;
 const MEMORIES_MAX: usize = 16;
 const TABLES_MAX: usize = 100;
 
+/// What a guest can ask for and not get. Most panic then.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    Memory,
+    Table,
+}
+
 /// What a store carries: how much its guest has taken, and what its host functions need.
 pub(crate) struct State {
     limits: Limits,
@@ -30,8 +37,8 @@ pub(crate) struct State {
     table_elements: usize,
     /// Granted last, and taken back when the growth fails after all.
     pending: usize,
-    /// The guest was refused memory or table space at least once.
-    refused: bool,
+    /// What the guest was refused, last.
+    refused: Option<Refused>,
     pub(crate) log: LogState,
     pub(crate) calls: HostCalls,
     /// There when the plugin is one that gets it.
@@ -55,7 +62,7 @@ impl ResourceLimiter for State {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let more = desired.saturating_sub(current);
         if self.memory_bytes.saturating_add(more) > self.limits.memory_bytes_max {
-            self.refused = true;
+            self.refused = Some(Refused::Memory);
             return Ok(false);
         }
         self.pending = more;
@@ -66,14 +73,14 @@ impl ResourceLimiter for State {
 
     fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
         self.memory_bytes -= std::mem::take(&mut self.pending);
-        self.refused = true;
+        self.refused = Some(Refused::Memory);
         Ok(())
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let more = desired.saturating_sub(current);
         if self.table_elements.saturating_add(more) > self.limits.table_elements_max {
-            self.refused = true;
+            self.refused = Some(Refused::Table);
             return Ok(false);
         }
         self.table_elements += more;
@@ -120,7 +127,7 @@ impl Session {
             memory_bytes_peak: 0,
             table_elements: 0,
             pending: 0,
-            refused: false,
+            refused: None,
             log: LogState::new(&linked.name, limits),
             calls: HostCalls::new(linked, depth),
             wasi: linked.wasi.then(|| Box::new(VirtualWasi::new(&linked.name, seed, limits))),
@@ -146,7 +153,7 @@ impl Session {
     pub(crate) fn arm(&mut self, linked: &Linked) {
         let state = self.store.data_mut();
         state.memory_bytes_peak = state.memory_bytes;
-        state.refused = false;
+        state.refused = None;
         state.log = LogState::new(&linked.name, &linked.limits);
         state.calls = HostCalls::new(linked, 0);
         self.fuel = linked.limits.fuel;
@@ -163,7 +170,7 @@ impl Session {
     pub(crate) async fn instantiate(&mut self, pre: &InstancePre<State>) -> Result<Instance, Fault> {
         pre.instantiate_async(&mut self.store).await.map_err(|error| match error.is::<Trap>() {
             // The smallest memory the component asks for may be over the cap already.
-            false if self.store.data().refused => self.out_of_memory(),
+            false if self.store.data().refused.is_some() => self.out_of_memory(),
             false => Fault::Trap(printable(&format!("cannot be instantiated: {error:#}"), 500)),
             true => self.fault(error),
         })
@@ -248,8 +255,14 @@ impl Session {
             | Trap::InvalidDiscriminant
             | Trap::InvalidChar
             | Trap::UnalignedPointer => Fault::InvalidOutput(trap.to_string()),
-            _ if self.store.data().refused => self.out_of_memory(),
-            _ => Fault::Trap(describe_trap(*trap, &error)),
+            _ => match self.store.data().refused {
+                None => Fault::Trap(describe_trap(*trap, &error)),
+                Some(Refused::Memory) => self.out_of_memory(),
+                Some(Refused::Table) => {
+                    let elements = self.store.data().limits.table_elements_max;
+                    Fault::Trap(format!("{trap}, after it was refused more than table_elements_max = {elements}"))
+                }
+            },
         }
     }
 }

@@ -135,6 +135,7 @@ mod runtime;
 mod score_cache;
 mod services;
 mod snapshot;
+mod source;
 mod tool;
 mod wasi;
 

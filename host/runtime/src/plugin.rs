@@ -10,13 +10,13 @@ use wasmtime::component::{Instance, InstancePre, Linker};
 use crate::engine::{Pool, Profile};
 use crate::fault::printable;
 use crate::generated::exports::rewarden::plugin::{plugin, reward, tool};
-use crate::inspect::Inspection;
 use crate::instance::{Session, State};
 use crate::judge::Warm;
 use crate::runtime::{Compiled, Shared};
 use crate::score_cache::{CacheScores, ScoreCache};
 use crate::services::Services;
 use crate::snapshot::Missing;
+use crate::source::Source;
 use crate::tool::Tool;
 use crate::{
     Digest, Error, Fault, Grants, Isolation, Limits, Manifest, Reward, Wasi, Worker, World, host_log, host_model,
@@ -91,10 +91,7 @@ pub(crate) struct Linked {
     pub(crate) shared: Arc<Shared>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) name: String,
-    path: PathBuf,
-    pub(crate) bytes: Vec<u8>,
-    digest: Digest,
-    inspection: Inspection,
+    pub(crate) source: Source,
     pub(crate) limits: Limits,
     grants: Grants,
     pub(crate) services: Arc<Services>,
@@ -136,12 +133,7 @@ struct Configure {
 }
 
 impl Linked {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        spec: &PluginSpec,
-        bytes: Vec<u8>,
-        inspection: Inspection,
-    ) -> Result<Linked, Error> {
+    pub(crate) fn new(shared: Arc<Shared>, spec: &PluginSpec, source: Source) -> Result<Linked, Error> {
         if let Some(reason) = spec.limits.refusal() {
             return Err(Error::Limits { plugin: spec.name.clone(), reason });
         }
@@ -150,11 +142,8 @@ impl Linked {
             pool: shared.engines.get(profile)?,
             shared,
             name: spec.name.clone(),
-            path: spec.path.clone(),
-            digest: Digest::of(&bytes),
-            bytes,
-            wasi: inspect::wants_wasi(&inspection.imports),
-            inspection,
+            wasi: inspect::wants_wasi(&source.inspection.imports),
+            source,
             limits: spec.limits.clone(),
             grants: spec.grants.clone(),
             services: Arc::new(spec.services.clone()),
@@ -171,7 +160,7 @@ impl Linked {
     }
 
     fn may(&self, service: &str) -> bool {
-        self.grants.allows(service) && inspect::imports_ours(&self.inspection.imports, service)
+        self.grants.allows(service) && inspect::imports_ours(&self.source.inspection.imports, service)
     }
 
     /// Every interface of ours, those that were not granted as refusals that say which line grants them.
@@ -187,13 +176,13 @@ impl Linked {
     }
 
     fn unfit(&self, error: &wasmtime::Error) -> Error {
-        Error::Unfit { path: self.path.clone(), reason: printable(&format!("{error:#}"), 1000) }
+        Error::Unfit { path: self.source.path.clone(), reason: printable(&format!("{error:#}"), 1000) }
     }
 
     /// Links compiled code.
     fn code(&self, compiled: Arc<Compiled>) -> wasmtime::Result<Arc<Code>> {
         let pre = self.linker()?.instantiate_pre(compiled.get().expect("linked only once it is compiled"))?;
-        let world = self.inspection.world;
+        let world = self.source.inspection.world;
         let reward = matches!(world, World::RewardPlugin | World::ModelRewardPlugin)
             .then(|| reward::GuestIndices::new(&pre))
             .transpose()?;
@@ -205,8 +194,8 @@ impl Linked {
     /// The component as it is.
     async fn plain(self: &Arc<Self>) -> Result<Arc<Code>, Error> {
         let compile = async || {
-            let bytes = async { Ok(self.bytes.clone()) };
-            let compiled = self.shared.compile(&self.pool, self.digest, &self.path, bytes).await?;
+            let bytes = async { self.source.bytes() };
+            let compiled = self.shared.compile(&self.pool, self.source.digest, &self.source.path, bytes).await?;
             self.code(compiled).map_err(|error| self.unfit(&error))
         };
         self.plain.get_or_try_init(compile).await.cloned()
@@ -223,16 +212,16 @@ impl Linked {
         }
         let missing = |error: wasmtime::Error| Missing::Reason(error.to_string());
         let linker = self.linker().map_err(missing)?;
-        let digest = self.digest.hex();
+        let digest = self.source.digest.hex();
         let digest = Digest::of_parts(&[b"snapshot", digest.as_bytes(), settings.as_bytes(), &seed.to_le_bytes()]);
         let bytes = snapshot::take(self, &linker, settings, seed);
-        let compiled = self.shared.compile(&self.pool, digest, &self.path, bytes).await?;
+        let compiled = self.shared.compile(&self.pool, digest, &self.source.path, bytes).await?;
         self.code(compiled).map_err(missing)
     }
 
     /// Everything that scores depend on besides the sample.
     fn key(&self, settings: &str, seed: u32) -> Digest {
-        let digest = self.digest.hex();
+        let digest = self.source.digest.hex();
         let limits = serde_json::to_vec(&self.limits).expect("plain numbers");
         let grants = serde_json::to_vec(&self.grants).expect("plain names");
         let profile = [u8::from(self.pool.profile.deterministic), u8::from(self.wasi)];
@@ -331,27 +320,27 @@ impl Plugin {
 
     /// The SHA-256 of its bytes.
     pub fn digest(&self) -> Digest {
-        self.inner.linked.digest
+        self.inner.linked.source.digest
     }
 
     /// The size of the component in bytes.
     pub fn size_bytes(&self) -> u64 {
-        self.inner.linked.bytes.len() as u64
+        self.inner.linked.source.size_bytes
     }
 
     /// What kind of plugin it is.
     pub fn world(&self) -> World {
-        self.inner.linked.inspection.world
+        self.inner.linked.source.inspection.world
     }
 
     /// The interfaces it imports: what it can do besides computing.
     pub fn imports(&self) -> &[String] {
-        &self.inner.linked.inspection.imports
+        &self.inner.linked.source.inspection.imports
     }
 
     /// The interfaces it exports.
     pub fn exports(&self) -> &[String] {
-        &self.inner.linked.inspection.exports
+        &self.inner.linked.source.inspection.exports
     }
 
     /// Whether it imports nothing: then its scores depend on its bytes, its settings, the seed and the sample alone.

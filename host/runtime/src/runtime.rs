@@ -4,9 +4,7 @@
 //! caller without an executor needs none of tokio's.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::future::Future;
-use std::io::Read;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -20,10 +18,8 @@ use crate::engine::{Engines, Pool, Profile};
 use crate::fault::printable;
 use crate::plugin::Linked;
 use crate::score_cache::Scores;
+use crate::source::Source;
 use crate::{Digest, Error, Limits, Plugin, PluginSpec, inspect};
-
-/// No plugin is larger: an interpreter with its standard library is a third of it.
-const COMPONENT_BYTES_MAX: u64 = 64 << 20;
 
 /// No plugin compiles for longer: the largest interpreters take seconds.
 const COMPILE_TIMEOUT: Duration = Duration::from_secs(180);
@@ -183,27 +179,12 @@ impl Runtime {
         let shared = self.shared.clone();
         // Reading and validating megabytes has no place on a caller's executor.
         let linking = self.shared.off_thread(move || {
-            let bytes = read(&spec.path)?;
-            let inspection = inspect::inspect(&spec.path, &bytes)?;
-            inspect::check_imports(&spec.path, &inspection.imports, spec.wasi)?;
-            let linked = Linked::new(shared, &spec, bytes, inspection)?;
+            let source = Source::open(&spec.path, shared.cache.as_deref())?;
+            inspect::check_imports(&spec.path, &source.inspection.imports, spec.wasi)?;
+            let linked = Linked::new(shared, &spec, source)?;
             Ok((Arc::new(linked), spec))
         });
         let (linked, spec) = linking.await?;
         Plugin::configure(linked, &spec.settings, spec.seed, true).await
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let failed = |source| Error::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    let size = file.metadata().map_err(failed)?.len();
-    // One byte more than the cap: a pipe or a growing file has no size to trust.
-    let mut bytes = Vec::with_capacity(size.min(COMPONENT_BYTES_MAX) as usize);
-    file.take(COMPONENT_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > COMPONENT_BYTES_MAX {
-        let bytes = size.max(bytes.len() as u64);
-        return Err(Error::TooLarge { path: path.to_owned(), bytes, bytes_max: COMPONENT_BYTES_MAX });
-    }
-    Ok(bytes)
 }

@@ -17,6 +17,9 @@ use crate::{Error, Fault};
 /// A snapshot larger than this costs more to map than configuring costs.
 const SNAPSHOT_BYTES_MAX: usize = 64 << 20;
 
+/// What the pre-initialiser's own exports begin with. A component that has such ones would be taken for instrumented.
+const INSTRUMENTATION: &[u8] = b"__wizer_";
+
 /// Why there is no snapshot.
 pub(crate) enum Missing {
     /// The plugin does not start, with or without one.
@@ -39,8 +42,11 @@ pub(crate) async fn take(
     seed: u32,
 ) -> Result<Vec<u8>, Missing> {
     let reason = |error: wasmtime::Error| Missing::Reason(first_line(&error));
-    let wizer = Wizer::new();
-    let (context, instrumented) = wizer.instrument_component(&linked.bytes).map_err(reason)?;
+    let (bytes, wizer) = (linked.source.bytes()?, Wizer::new());
+    if bytes.windows(INSTRUMENTATION.len()).any(|window| window == INSTRUMENTATION) {
+        return Err(Missing::Reason("it has names that the instrumentation gives".into()));
+    }
+    let (context, instrumented) = wizer.instrument_component(&bytes).map_err(reason)?;
     let component = compile(&linked.pool.engine, instrumented).await.map_err(reason)?;
     let pre = linker.instantiate_pre(&component).map_err(reason)?;
     let indices = plugin::GuestIndices::new(&pre).map_err(reason)?;

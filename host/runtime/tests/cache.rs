@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rewarden_runtime::{PluginSpec, Runtime, RuntimeConfig};
+use rewarden_runtime::{Digest, PluginSpec, Runtime, RuntimeConfig};
 use tempfile::TempDir;
 
 use crate::component::{file, reward, sample, wait};
@@ -113,4 +113,36 @@ fn the_folder_and_its_files_are_private() {
     fs::set_permissions(&cache, fs::Permissions::from_mode(0o777)).expect("ours");
     load_and_score(&plugin, &cache);
     assert!(cached(&cache).is_empty());
+}
+
+/// A file that was found good is taken for itself, unread; one that was written since is another.
+#[test]
+fn a_file_is_recognised_until_it_changes() {
+    let (_dir, plugin, cache) = folders();
+    load_and_score(&plugin, &cache);
+    let known = || {
+        fs::read_dir(&cache).expect("a folder").filter(|entry| {
+            entry.as_ref().is_ok_and(|entry| entry.path().extension().is_some_and(|extension| extension == "known"))
+        })
+    };
+    assert_eq!(known().count(), 1);
+    load_and_score(&plugin, &cache);
+    assert_eq!(known().count(), 1);
+    let other = reward("(global i32 (i32.const 7))");
+    fs::write(&plugin, &other).expect("writable");
+    let runtime = Runtime::new(RuntimeConfig { jobs: 1, cache_dir: Some(cache.clone()) }).expect("a runtime");
+    assert_eq!(wait(runtime.load(&PluginSpec::path(&plugin))).expect("loads").digest(), Digest::of(&other));
+    // What is written there by others is not believed.
+    for entry in known() {
+        let path = entry.expect("an entry").path();
+        let mut bytes = fs::read(&path).expect("readable");
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(&path, bytes).expect("writable");
+    }
+    assert_eq!(wait(runtime.load(&PluginSpec::path(&plugin))).expect("loads").digest(), Digest::of(&other));
+    // Native code that was deleted is compiled again from the file.
+    cached(&cache).iter().for_each(|file| fs::remove_file(file).expect("deleted"));
+    drop(runtime);
+    load_and_score(&plugin, &cache);
 }

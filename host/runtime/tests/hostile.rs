@@ -87,11 +87,11 @@ fn table_bomb() {
         ))
     };
     let module = format!("(table $t 1 funcref) {SCORED}");
-    for elements in [1, 1000, 50_000] {
-        check(&Core { module: &module, score: &grow(elements), ..Core::default() }, limits(), "out-of-memory");
+    for elements in [1000, 50_000] {
+        check(&Core { module: &module, score: &grow(elements), ..Core::default() }, limits(), "trap");
     }
-    // Every element costs fuel, whether it is granted or not; asking for nothing succeeds for ever.
-    for elements in [u32::MAX, 0] {
+    // Every element and every growth costs fuel, granted or not; asking for nothing succeeds for ever.
+    for elements in [u32::MAX, 1, 0] {
         check(&Core { module: &module, score: &grow(elements), ..Core::default() }, limits(), "out-of-fuel");
     }
 }
