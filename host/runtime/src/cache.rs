@@ -156,7 +156,7 @@ impl Cache {
         let tag = fs::read(self.path(&format!("{name}.{TAG}")))?;
         // SAFETY: the map must not change while it lives. The file lies in a folder that only this user may write to
         // (checked when it was opened), and this crate only ever replaces such files by others.
-        let code = unsafe { memmap2::Mmap::map(file)? };
+        let code = unsafe { memmap2::MmapOptions::new().populate().map(file)? };
         if !self.vouches(name, &code, &tag) {
             return Err(io::ErrorKind::InvalidData.into());
         }
