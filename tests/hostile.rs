@@ -8,7 +8,7 @@ use serde_json::json;
 #[cfg(target_os = "linux")]
 use std::process::Stdio;
 
-use crate::guests::{HOSTILE, load, rewarden, runtime, succeeds, wait};
+use crate::guests::{GSM8K, HOSTILE, load, rewarden, runtime, succeeds, wait};
 
 /// A sample that is scored 1 when the answer is right, or that commits the sin named in `extra`.
 fn sample(right: bool, extra: &str) -> Sample {
@@ -340,4 +340,26 @@ fn all_sins_at_once_leave_every_honest_score() {
             (&b.result, b.receipt.fuel, b.receipt.memory_bytes_peak)
         );
     }
+}
+
+/// A plugin as it is shared, damaged anywhere: it is refused with a sentence, or it only ever scores or faults.
+#[test]
+fn a_real_component_with_flipped_bits() {
+    let whole = std::fs::read(&*GSM8K).expect("readable");
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().join("gsm8k.wasm");
+    let mut refused = 0;
+    for place in (8..whole.len()).step_by(whole.len() / 40) {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 0x10;
+        std::fs::write(&path, &bytes).expect("writable");
+        match load(&path, json!({}), limits()) {
+            Ok(plugin) => drop(wait(plugin.reward().expect("a reward").score_batch(vec![sample(true, "{}")]))),
+            Err(error) => {
+                refused += 1;
+                assert!(error.to_string().contains("gsm8k"), "{error}");
+            }
+        }
+    }
+    assert!(refused > 0, "no flipped bit was noticed");
 }

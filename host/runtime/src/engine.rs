@@ -15,6 +15,7 @@ use wasmtime::{
 };
 
 use crate::Error;
+use crate::limits::TABLE_ELEMENTS_MAX;
 
 /// How often the ticker advances an engine's epoch: the grain of every deadline.
 pub(crate) const TICK: Duration = Duration::from_millis(5);
@@ -160,7 +161,7 @@ fn pool(slots: u32) -> PoolingAllocationConfig {
         .max_core_instances_per_component(64)
         .max_memories_per_component(4)
         .max_tables_per_component(8)
-        .table_elements(100_000)
+        .table_elements(TABLE_ELEMENTS_MAX)
         // The limiter is the memory cap; the slot only has to be large enough for any cap.
         .max_memory_size(4 << 30)
         // Clearing by hand is cheaper than giving pages back and faulting them in again, most of all where the kernel can

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Elements of one table that the instance pool has room for.
+pub(crate) const TABLE_ELEMENTS_MAX: usize = 1_000_000;
+
 /// What judging one sample may use, and the defaults an ordinary reward never notices.
 ///
 /// Plain data, cheap to copy, `Send + Sync`. Unknown keys are errors when it is read from a configuration. All but the
@@ -42,8 +45,12 @@ impl Limits {
     /// What is wrong with these values, naming the key.
     pub(crate) fn refusal(&self) -> Option<String> {
         let (least, most) = (Self::STACK_BYTES.start(), Self::STACK_BYTES.end());
-        (!Self::STACK_BYTES.contains(&self.stack_bytes_max))
-            .then(|| format!("`stack_bytes_max` = {} must be between {least} and {most}", self.stack_bytes_max))
+        if !Self::STACK_BYTES.contains(&self.stack_bytes_max) {
+            return Some(format!("`stack_bytes_max` = {} must be between {least} and {most}", self.stack_bytes_max));
+        }
+        let elements = self.table_elements_max;
+        (elements > TABLE_ELEMENTS_MAX)
+            .then(|| format!("`table_elements_max` = {elements} must be at most {TABLE_ELEMENTS_MAX}"))
     }
 }
 
@@ -62,5 +69,28 @@ impl Default for Limits {
             log_lines_max: 20,
             log_line_bytes_max: 1024,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(change: fn(&mut Limits), expected: Option<&str>) {
+        let mut limits = Limits::default();
+        change(&mut limits);
+        let refusal = limits.refusal();
+        assert_eq!(refusal.is_some(), expected.is_some(), "{refusal:?}");
+        assert!(refusal.unwrap_or_default().contains(expected.unwrap_or_default()));
+    }
+
+    #[test]
+    fn what_cannot_be_armed_names_its_key() {
+        check(|_| {}, None);
+        check(|limits| limits.stack_bytes_max = 1000, Some("`stack_bytes_max` = 1000"));
+        check(|limits| limits.stack_bytes_max = 1 << 30, Some("`stack_bytes_max`"));
+        check(|limits| limits.table_elements_max = 1_000_001, Some("`table_elements_max`"));
+        check(|limits| limits.fuel = 0, None);
     }
 }
