@@ -108,19 +108,20 @@ mod tests {
     #[test]
     fn calls_are_described_by_what_they_took() {
         let quarantined = Fault::Quarantined { since_step: 1, faults: 2 };
-        let judgements = [
+        let mut judgements = [
             judged(Ok(Some(1.0)), 10, 1000),
             judged(Ok(None), 20, 3000),
             judged(Err(Fault::Trap("t".into())), 30, 2000),
             judged(Err(Fault::Deadline { timeout_ms: 9 }), 100, 9000),
             judged(Err(quarantined), 0, 0),
         ];
+        judgements[0].receipt.cached = true;
         let mut metrics = Metrics::new();
         describe_calls("a", &judgements.iter().collect::<Vec<_>>(), &mut metrics);
         let expected = json!({
             "plugin/a/calls": 4.0, "plugin/a/faults": 3.0, "plugin/a/traps": 1.0, "plugin/a/timeouts": 1.0,
             "plugin/a/irreproducible": 1.0, "plugin/a/fuel_mean": 40.0, "plugin/a/fuel_max": 100.0,
-            "time/plugin/a/ms_p50": 2.0, "time/plugin/a/ms_p99": 9.0,
+            "time/plugin/a/ms_p50": 2.0, "time/plugin/a/ms_p99": 9.0, "time/plugin/a/cache_hits": 1.0,
         });
         assert_eq!(Value::Object(metrics), expected);
         let mut nothing = Metrics::new();
