@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
 
-use rewarden_runtime::{Grants, Limits, Plugin, PluginSpec, Runtime, RuntimeConfig, Wasi};
+use rewarden_runtime::{
+    Grants, Limits, Message, Plugin, PluginSpec, Role, Runtime, RuntimeConfig, Sample, StopReason, Wasi,
+};
 use serde_json::Value;
 
 /// Folders whose every subfolder is a plugin, and the file each must have besides its source.
@@ -94,6 +96,25 @@ pub(crate) fn runtime() -> &'static Runtime {
 pub(crate) fn load(path: &Path, settings: Value, limits: Limits) -> Result<Plugin, rewarden_runtime::Error> {
     let grants = Grants::new(["host-log"]).expect("a known name");
     wait(runtime().load(&PluginSpec { settings, limits, grants, ..PluginSpec::path(path) }))
+}
+
+/// One answer to judge.
+pub(crate) fn answer(content: &str, ground_truth: &str, extra: &str) -> Sample {
+    let message =
+        Message { role: Role::Assistant, content: content.into(), name: None, tool_calls: vec![], tool_call_id: None };
+    Sample {
+        id: "1".into(),
+        group: String::new(),
+        data_source: String::new(),
+        prompt: vec![],
+        completion: vec![message],
+        ground_truth: ground_truth.into(),
+        extra: extra.into(),
+        stop_reason: StopReason::Completed,
+        turn_scores: vec![],
+        completion_tokens: 0,
+        step: 0,
+    }
 }
 
 #[test]

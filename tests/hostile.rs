@@ -1,37 +1,16 @@
 //! One sin per test: no sibling's score changes, the process lives.
 
-use rewarden_runtime::{
-    Error, Fault, Grants, Isolation, Judgement, Limits, Message, PluginSpec, Reward, Role, Sample, Score, StopReason,
-};
+use rewarden_runtime::{Error, Fault, Grants, Isolation, Judgement, Limits, PluginSpec, Reward, Sample, Score};
 use serde_json::json;
 
 #[cfg(target_os = "linux")]
 use std::process::Stdio;
 
-use crate::guests::{GSM8K, HOSTILE, load, rewarden, runtime, succeeds, wait};
+use crate::guests::{GSM8K, HOSTILE, answer, load, rewarden, runtime, succeeds, wait};
 
 /// A sample that is scored 1 when the answer is right, or that commits the sin named in `extra`.
 fn sample(right: bool, extra: &str) -> Sample {
-    let content = if right { "42" } else { "41" }.to_owned();
-    Sample {
-        id: String::new(),
-        group: String::new(),
-        data_source: String::new(),
-        prompt: vec![],
-        completion: vec![Message {
-            role: Role::Assistant,
-            content,
-            name: None,
-            tool_calls: vec![],
-            tool_call_id: None,
-        }],
-        ground_truth: "42".into(),
-        extra: extra.into(),
-        stop_reason: StopReason::Completed,
-        turn_scores: vec![],
-        completion_tokens: 0,
-        step: 0,
-    }
+    answer(if right { "42" } else { "41" }, "42", extra)
 }
 
 fn limits() -> Limits {

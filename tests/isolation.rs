@@ -2,31 +2,15 @@
 
 use std::path::PathBuf;
 
-use rewarden_runtime::{
-    Isolation, Judgement, Limits, Message, PluginSpec, Reward, Role, Runtime, RuntimeConfig, Sample, StopReason, Worker,
-};
+use rewarden_runtime::{Isolation, Judgement, Limits, PluginSpec, Reward, Runtime, RuntimeConfig, Sample, Worker};
 use serde_json::json;
 
-use crate::guests::{FIRST_REWARD, GSM8K, HOSTILE, rewarden, runtime, succeeds, wait};
+use crate::guests::{FIRST_REWARD, GSM8K, HOSTILE, answer, rewarden, runtime, succeeds, wait};
 
 const EVERY: [Isolation; 3] = [Isolation::Sample, Isolation::Batch, Isolation::Worker];
 
 fn sample(content: &str, extra: &str) -> Sample {
-    let message =
-        Message { role: Role::Assistant, content: content.into(), name: None, tool_calls: vec![], tool_call_id: None };
-    Sample {
-        id: "1".into(),
-        group: String::new(),
-        data_source: String::new(),
-        prompt: vec![],
-        completion: vec![message],
-        ground_truth: "42".into(),
-        extra: extra.into(),
-        stop_reason: StopReason::Completed,
-        turn_scores: vec![],
-        completion_tokens: 0,
-        step: 0,
-    }
+    answer(content, "42", extra)
 }
 
 fn hostile(isolation: Isolation, worker: Worker) -> Reward {

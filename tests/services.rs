@@ -6,29 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use rewarden_runtime::{
-    Fault, Grants, Limits, Message, Model, Plugin, PluginSpec, Role, Sample, Score, Services, StopReason, ToolCall,
-    Wasi,
-};
+use rewarden_runtime::{Fault, Grants, Limits, Model, Plugin, PluginSpec, Sample, Score, Services, ToolCall, Wasi};
 
-use crate::guests::{ASKER, HELPER, STD, runtime, wait};
+use crate::guests::{ASKER, HELPER, STD, answer, runtime, wait};
 
 fn sample(extra: &str, ground_truth: &str) -> Sample {
-    let message =
-        Message { role: Role::Assistant, content: "answer".into(), name: None, tool_calls: vec![], tool_call_id: None };
-    Sample {
-        id: "1".into(),
-        group: String::new(),
-        data_source: String::new(),
-        prompt: vec![],
-        completion: vec![message],
-        ground_truth: ground_truth.into(),
-        extra: extra.into(),
-        stop_reason: StopReason::Completed,
-        turn_scores: vec![],
-        completion_tokens: 0,
-        step: 0,
-    }
+    answer("answer", ground_truth, extra)
 }
 
 /// The asker with these services, granted both kinds.

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
 use crate::Message;
@@ -165,36 +166,45 @@ impl<K, T> Drop for Done<'_, K, T> {
 /// Links the interface, or one that answers `unavailable` and says which line grants it.
 pub(crate) fn link(linker: &mut Linker<State>, granted: bool) -> wasmtime::Result<()> {
     let mut interface = linker.instance("rewarden:plugin/host-model@0.1.0")?;
-    interface.func_wrap_async("score", move |mut store, (binding, conversations): (String, Vec<Conversation>)| {
+    interface.func_wrap_async("score", move |store, (binding, conversations): (String, Vec<Conversation>)| {
         Box::new(async move {
-            if !granted {
-                return Ok((not_granted("host-model"),));
-            }
-            let bytes = conversations.iter().map(|conversation| bytes_of(conversation)).sum();
-            let answer = bounded(&mut store, "host-model", bytes, async |store| {
-                let model = find(store.data(), &binding)?;
-                model.score.ask((), conversations).await.or_else(|reason| failed(&binding, &reason))
-            });
-            Ok((answer.await,))
+            let bytes = bytes(&conversations);
+            let ask = async move |model: Model| model.score.ask((), conversations).await;
+            Ok((asked(store, granted, &binding, bytes, ask).await,))
         })
     })?;
     interface.func_wrap_async(
         "generate",
-        move |mut store, (binding, conversations, max_tokens): (String, Vec<Conversation>, u32)| {
+        move |store, (binding, conversations, max_tokens): (String, Vec<Conversation>, u32)| {
             Box::new(async move {
-                if !granted {
-                    return Ok((not_granted("host-model"),));
-                }
-                let bytes = conversations.iter().map(|conversation| bytes_of(conversation)).sum();
-                let answer = bounded(&mut store, "host-model", bytes, async |store| {
-                    let model = find(store.data(), &binding)?;
-                    let texts = model.generate.ask(max_tokens, conversations).await;
-                    texts.or_else(|reason| failed(&binding, &reason))
-                });
-                Ok((answer.await,))
+                let bytes = bytes(&conversations);
+                let ask = async move |model: Model| model.generate.ask(max_tokens, conversations).await;
+                Ok((asked(store, granted, &binding, bytes, ask).await,))
             })
         },
     )
+}
+
+fn bytes(conversations: &[Conversation]) -> usize {
+    conversations.iter().map(|conversation| bytes_of(conversation)).sum()
+}
+
+/// Asks the model of this name, within the guest's allowance.
+async fn asked<T>(
+    mut store: StoreContextMut<'_, State>,
+    granted: bool,
+    binding: &str,
+    bytes: usize,
+    ask: impl AsyncFnOnce(Model) -> Answers<T>,
+) -> Result<Vec<T>, GuestFault> {
+    if !granted {
+        return not_granted("host-model");
+    }
+    let answer = bounded(&mut store, "host-model", bytes, async |store| {
+        let model = find(store.data(), binding)?;
+        ask(model).await.or_else(|reason| unavailable(format!("host-model: {binding}: {reason}")))
+    });
+    answer.await
 }
 
 fn find(state: &State, binding: &str) -> Result<Model, GuestFault> {
@@ -207,8 +217,4 @@ fn find(state: &State, binding: &str) -> Result<Model, GuestFault> {
         },
         Ok,
     )
-}
-
-fn failed<T>(binding: &str, reason: &str) -> Result<T, GuestFault> {
-    unavailable(format!("host-model: {binding}: {reason}"))
 }
