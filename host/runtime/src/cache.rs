@@ -18,8 +18,13 @@ use crate::Digest;
 
 const MAC_BYTES: usize = 32;
 
-/// What is put behind the name of a file of native code for that of its tag.
+/// Extensions: of native code, what is put behind that for its tag, and of something small.
+const CODE: &str = "cwasm";
 const TAG: &str = "tag";
+const NOTE: &str = "known";
+
+/// Notes in the folder; each plugin that is loaded from a new file makes one.
+const NOTES_MAX: usize = 1000;
 
 /// Native code in the folder, over all plugins: a hundred interpreters, or ten thousand Rust plugins.
 const CODE_BYTES_MAX: u64 = 4 << 30;
@@ -80,7 +85,7 @@ impl Cache {
         // Of two processes that store at once, one may leave its tag beside the other's code: that is compiled again.
         self.write(&format!("{name}.{TAG}"), &self.mac(&name, &code))?;
         self.write(&name, &code)?;
-        self.make_room()
+        self.make_room(CODE_BYTES_MAX, NOTES_MAX)
     }
 
     /// Written aside and renamed: a reader sees the old file, the new one or none, never half of one.
@@ -93,6 +98,7 @@ impl Cache {
 
     /// Something small that was stored under this name, if we stored it.
     pub(crate) fn recall(&self, name: &str) -> Option<Vec<u8>> {
+        let name = &format!("{name}.{NOTE}");
         let file = fs::read(self.path(name)).ok()?;
         let (tag, fact) = file.split_at_checked(MAC_BYTES)?;
         self.vouches(name, fact, tag).then(|| fact.to_vec())
@@ -100,34 +106,42 @@ impl Cache {
 
     /// Stores something small. Failing to costs finding it out again.
     pub(crate) fn note(&self, name: &str, fact: &[u8]) {
+        let name = &format!("{name}.{NOTE}");
         let file = [self.mac(name, fact).as_slice(), fact].concat();
         if let Err(error) = self.write(name, &file) {
             log::warn!("{} is not written: {error}", self.path(name).display());
         }
     }
 
-    /// Deletes the native code that was not used for longest, until the rest fits.
-    fn make_room(&self) -> io::Result<()> {
+    /// Deletes the native code that was not used for longest, until the rest fits, and notes beyond any use.
+    fn make_room(&self, code_bytes_max: u64, notes_max: usize) -> io::Result<()> {
+        let mut bytes = 0;
+        for (size, path) in self.youngest_first(CODE)? {
+            bytes += size;
+            if bytes > code_bytes_max {
+                // Another process may have been faster.
+                let _ = fs::remove_file(path.with_added_extension(TAG));
+                let _ = fs::remove_file(path);
+            }
+        }
+        for (_, path) in self.youngest_first(NOTE)?.into_iter().skip(notes_max) {
+            let _ = fs::remove_file(path);
+        }
+        Ok(())
+    }
+
+    /// The sizes and paths of all files with this extension.
+    fn youngest_first(&self, extension: &str) -> io::Result<Vec<(u64, PathBuf)>> {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
-            if entry.path().extension().is_some_and(|extension| extension == "cwasm") {
+            if entry.path().extension().is_some_and(|found| found == extension) {
                 let found = entry.metadata()?;
                 files.push((found.modified()?, found.len(), entry.path()));
             }
         }
-        files.sort();
-        let mut bytes: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
-        for (_, size, path) in files {
-            if bytes <= CODE_BYTES_MAX {
-                break;
-            }
-            // Another process may have been faster.
-            let _ = fs::remove_file(path.with_added_extension(TAG));
-            let _ = fs::remove_file(path);
-            bytes -= size;
-        }
-        Ok(())
+        files.sort_by(|a, b| b.cmp(a));
+        Ok(files.into_iter().map(|(_, size, path)| (size, path)).collect())
     }
 
     /// Where a file of this name lies.
@@ -173,7 +187,7 @@ impl Cache {
 fn file_name(engine: &Engine, digest: &Digest) -> String {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
-    format!("{}-{:016x}.cwasm", digest.hex(), hasher.finish())
+    format!("{}-{:016x}.{CODE}", digest.hex(), hasher.finish())
 }
 
 #[allow(clippy::disallowed_methods, reason = "only decides which files are deleted first")]
@@ -232,5 +246,29 @@ fn read_or_make_key(dir: &Path) -> io::Result<[u8; 32]> {
     match file.persist_noclobber(&path) {
         Ok(_) => Ok(key),
         Err(error) => read().ok_or(error.error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_was_not_used_for_longest_goes_first() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = Cache::open(&folder.path().join("cache")).expect("a cache");
+        for (age, name) in ["new.cwasm", "newer.known", "middle.cwasm", "old.cwasm", "older.known"].iter().enumerate() {
+            cache.write(name, &[0; 10]).expect("writable");
+            let file = fs::File::open(cache.path(name)).expect("there");
+            file.set_modified(now() - Duration::from_secs(age as u64 * 60)).expect("set");
+            cache.write(&format!("{name}.{TAG}"), &[]).expect("writable");
+        }
+        cache.make_room(25, 1).expect("room");
+        let left = |name: &str| cache.path(name).exists();
+        assert!(left("new.cwasm") && left("new.cwasm.tag") && left("middle.cwasm") && left("newer.known"));
+        assert!(!left("old.cwasm") && !left("old.cwasm.tag") && !left("older.known"));
+        assert!(left("key"), "what everything hangs on stays");
     }
 }

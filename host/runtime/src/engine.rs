@@ -86,9 +86,10 @@ impl Pool {
         self.slots.clone().acquire_many_owned(instances).await.expect("the semaphore is never closed")
     }
 
-    /// Whether others would still find room if one instance more were kept without being used.
-    pub(crate) fn can_spare(&self, instances: usize) -> bool {
-        self.slots.available_permits() >= instances
+    /// The same without waiting; none unless others still find as many slots afterwards.
+    pub(crate) fn slots_to_keep(&self, instances: u32, others: usize) -> Option<OwnedSemaphorePermit> {
+        let enough = self.slots.available_permits() >= others.saturating_add(instances as usize);
+        enough.then(|| self.slots.clone().try_acquire_many_owned(instances).ok()).flatten()
     }
 }
 

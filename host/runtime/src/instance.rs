@@ -156,6 +156,9 @@ impl Session {
         state.refused = None;
         state.log = LogState::new(&linked.name, &linked.limits);
         state.calls = HostCalls::new(linked, 0);
+        if let Some(wasi) = &mut state.wasi {
+            wasi.arm(&linked.name, &linked.limits);
+        }
         self.fuel = linked.limits.fuel;
         self.arm_clock(&linked.pool);
     }

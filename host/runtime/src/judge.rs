@@ -81,7 +81,7 @@ impl Batch {
         let configured = &self.plugin.inner;
         let mut done = Vec::new();
         // Held from the first part to the last: waiting for it is queueing, and no deadline runs yet.
-        let slots = configured.slots().await;
+        let slots = configured.linked.pool.slots(configured.slots_needed()).await;
         while let Some(part) = self.take() {
             let samples = &self.samples[part.clone()];
             let judged = match configured.linked.isolation {
@@ -103,9 +103,8 @@ impl Batch {
 
 impl Configured {
     /// Room for one instance, and for those that it may wait for.
-    async fn slots(&self) -> OwnedSemaphorePermit {
-        let nested = if self.linked.waits() { DEPTH_MAX } else { 0 };
-        self.linked.pool.slots(1 + nested).await
+    fn slots_needed(&self) -> u32 {
+        1 + if self.linked.waits() { DEPTH_MAX } else { 0 }
     }
 
     /// Judges one sample in an instance of its own.
@@ -189,10 +188,8 @@ impl Configured {
             worker.session.arm(&self.linked);
             return Some(worker);
         }
-        if !self.linked.pool.can_spare(2 * self.linked.shared.jobs) {
-            return None;
-        }
-        let slots = self.slots().await;
+        let others = 2 * self.linked.shared.jobs;
+        let slots = self.linked.pool.slots_to_keep(self.slots_needed(), others)?;
         let mut session = Session::open(&self.linked, self.seed);
         let guest = self.enter(&mut session).await.ok()?;
         Some(Worker { session, guest, calls: 0, _slots: slots })

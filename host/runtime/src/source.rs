@@ -91,7 +91,7 @@ fn identity(file: &Metadata) -> Option<String> {
     let numbers = numbers.into_iter().chain([file.ctime() as u64, file.ctime_nsec() as u64]);
     let bytes: Vec<u8> = numbers.flat_map(u64::to_le_bytes).collect();
     let digest = Digest::of_parts(&[env!("CARGO_PKG_VERSION").as_bytes(), &bytes]);
-    file.is_file().then(|| format!("{}.known", &digest.hex()[..32]))
+    file.is_file().then(|| digest.hex()[..32].to_owned())
 }
 
 #[cfg(not(unix))]

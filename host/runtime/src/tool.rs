@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use wasmtime::Engine;
 use wasmtime::component::Linker;
 
 use crate::generated::exports::rewarden::plugin::tool::GuestIndices;
@@ -105,6 +106,10 @@ pub(crate) fn link(linker: &mut Linker<State>, granted: bool) -> wasmtime::Resul
                 }
                 // A tool works on its caller's fuel: a guest cannot multiply its budget by handing work on.
                 let left = store.get_fuel().unwrap_or(u64::MAX);
+                // The caller holds slots for those it calls, in its own engine.
+                let pool = &tool.plugin.inner.linked.pool;
+                let elsewhere = !Engine::same(store.engine(), &pool.engine);
+                let _slots = if elsewhere { Some(pool.slots(1).await) } else { None };
                 let (output, used) = tool.call_at(depth, left, &call).await;
                 if store.get_fuel().is_ok() {
                     store.set_fuel(left - used).expect("the engine counts fuel");

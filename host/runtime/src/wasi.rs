@@ -52,6 +52,7 @@ pub enum Wasi {
 pub(crate) struct VirtualWasi {
     context: WasiCtx,
     table: ResourceTable,
+    printed: Arc<Mutex<LogState>>,
 }
 
 impl VirtualWasi {
@@ -68,10 +69,15 @@ impl VirtualWasi {
             .insecure_random_seed(u128::from(seed))
             .max_random_size(RANDOM_BYTES_MAX)
             .stdout(Printed { level: log::Level::Info, log: printed.clone() })
-            .stderr(Printed { level: log::Level::Warn, log: printed });
+            .stderr(Printed { level: log::Level::Warn, log: printed.clone() });
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES_MAX);
-        VirtualWasi { context: builder.build(), table }
+        VirtualWasi { context: builder.build(), table, printed }
+    }
+
+    /// As many lines as its limits allow, again.
+    pub(crate) fn arm(&mut self, plugin: &str, limits: &Limits) {
+        *self.printed.lock().unwrap_or_else(PoisonError::into_inner) = LogState::new(plugin, limits);
     }
 }
 
