@@ -117,7 +117,7 @@ fn debug(folder: &str) -> PathBuf {
 #[test]
 fn the_fast_profile_scores_alike_and_ends_loops() {
     let fast = |path: &PathBuf| {
-        let limits = Limits { timeout_ms: 200, ..Limits::default() };
+        let limits = Limits { timeout_ms: 2_000, ..Limits::default() };
         let spec = PluginSpec { deterministic: false, limits, ..PluginSpec::path(path) };
         wait(runtime().load(&spec)).expect("loads").reward().expect("a reward")
     };

@@ -84,7 +84,8 @@ fn many_guests_are_answered_as_one_batch() {
     let seen = batches.clone();
     let model = Model::scoring(move |asked| {
         seen.lock().expect("no panic").push(asked.len());
-        thread::sleep(Duration::from_millis(20));
+        // Long enough that on any machine others ask meanwhile.
+        thread::sleep(Duration::from_millis(50));
         Ok(asked.iter().map(|conversation| conversation[0].content.len() as f64).collect())
     });
     let reward = load(&asker(judge(model), Limits::default())).reward().expect("a reward");
@@ -101,7 +102,7 @@ fn many_guests_are_answered_as_one_batch() {
     }
     let batches = batches.lock().expect("no panic");
     assert_eq!(batches.iter().sum::<usize>(), 256);
-    assert!(batches.len() <= 32, "{batches:?}");
+    assert!(batches.len() <= 64, "{batches:?}");
 }
 
 #[test]
@@ -130,7 +131,7 @@ fn a_host_call_that_never_answers() {
         thread::sleep(Duration::from_secs(2));
         Ok(vec![])
     });
-    let limits = Limits { host_call_timeout_ms: 300, timeout_ms: 100, ..Limits::default() };
+    let limits = Limits { host_call_timeout_ms: 300, timeout_ms: 1_000, ..Limits::default() };
     check(&asker(judge(model), limits), "score", &["no answer within host_call_timeout_ms = 300"]);
     assert_eq!(asked.load(Ordering::Relaxed), 1);
 }
@@ -138,10 +139,10 @@ fn a_host_call_that_never_answers() {
 #[test]
 fn a_wait_longer_than_the_deadline_is_not_the_guests() {
     let model = Model::scoring(|asked| {
-        thread::sleep(Duration::from_millis(300));
+        thread::sleep(Duration::from_millis(1_500));
         Ok(vec![0.5; asked.len()])
     });
-    let limits = Limits { timeout_ms: 100, ..Limits::default() };
+    let limits = Limits { timeout_ms: 1_000, ..Limits::default() };
     assert_eq!(ask(&asker(judge(model), limits), sample("score", "")).expect("a score").value, Some(0.5));
 }
 
@@ -174,7 +175,7 @@ fn a_host_may_call_tools_itself() {
 }
 
 fn with_wasi(path: &Path, seed: u32) -> PluginSpec {
-    let limits = Limits { timeout_ms: 500, ..Limits::default() };
+    let limits = Limits { timeout_ms: 2_000, ..Limits::default() };
     PluginSpec { wasi: Wasi::Virtual, seed, limits, ..PluginSpec::path(path) }
 }
 
@@ -202,7 +203,7 @@ fn virtual_wasi_is_the_same_every_time_and_empty() {
 #[test]
 fn virtual_wasi_is_bounded() {
     let fault = |extra| ask(&with_wasi(&STD, 1), sample(extra, "")).expect_err("a fault");
-    assert_eq!(fault("sleep"), Fault::Deadline { timeout_ms: 500 });
+    assert_eq!(fault("sleep"), Fault::Deadline { timeout_ms: 2_000 });
     let exit = fault("exit");
     assert!(exit.kind() == "trap" && exit.to_string().contains('3'), "{exit}");
     assert!(ask(&with_wasi(&STD, 1), sample("flood", "")).is_ok());

@@ -104,7 +104,7 @@ impl Batch {
 impl Configured {
     /// Room for one instance, and for those that it may wait for.
     fn slots_needed(&self) -> u32 {
-        1 + if self.linked.waits() { DEPTH_MAX } else { 0 }
+        1 + if self.linked.services.tools.is_empty() { 0 } else { DEPTH_MAX }
     }
 
     /// Judges one sample in an instance of its own.
