@@ -50,8 +50,8 @@ fn infinite_loop() {
 
 #[test]
 fn infinite_loop_without_a_fuel_limit_meets_the_deadline() {
-    let limits = Limits { fuel: u64::MAX, timeout_ms: 50, ..limits() };
-    assert_eq!(commit("loop", limits), Err(Fault::Deadline { timeout_ms: 50 }));
+    let limits = Limits { fuel: u64::MAX, timeout_ms: 200, ..limits() };
+    assert_eq!(commit("loop", limits), Err(Fault::Deadline { timeout_ms: 200 }));
 }
 
 #[test]
@@ -80,8 +80,8 @@ fn a_destructor_that_panics() {
 fn bulk_memory_operations_without_end() {
     // Few instructions and many bytes: fuel counts the bytes, and the deadline strikes between two operations.
     check("fill", "out-of-fuel");
-    let limits = Limits { fuel: u64::MAX, timeout_ms: 50, ..limits() };
-    assert_eq!(commit("fill", limits), Err(Fault::Deadline { timeout_ms: 50 }));
+    let limits = Limits { fuel: u64::MAX, timeout_ms: 200, ..limits() };
+    assert_eq!(commit("fill", limits), Err(Fault::Deadline { timeout_ms: 200 }));
 }
 
 #[test]
@@ -247,12 +247,12 @@ fn ten_thousand_scores_with_one_hostile_in_a_hundred() {
 #[test]
 fn loops_end_in_their_own_time_and_nobody_elses() {
     // Six loops under two threads take three deadlines: each of them has its own, and no sibling waits in one.
-    let limits = Limits { fuel: u64::MAX, timeout_ms: 50, ..limits() };
+    let limits = Limits { fuel: u64::MAX, timeout_ms: 200, ..limits() };
     let samples: Vec<_> = (0..60).map(|i| sample(true, if i % 10 == 0 { "loop" } else { "{}" })).collect();
     for (i, judgement) in wait(reward(limits).judge_batch(samples)).into_iter().enumerate() {
         match judgement.result {
             Ok(score) => assert!(i % 10 != 0 && score.value == Some(1.0), "sample {i}"),
-            Err(fault) => assert!(i % 10 == 0 && fault == Fault::Deadline { timeout_ms: 50 }, "sample {i}: {fault}"),
+            Err(fault) => assert!(i % 10 == 0 && fault == Fault::Deadline { timeout_ms: 200 }, "sample {i}: {fault}"),
         }
     }
 }
