@@ -171,13 +171,8 @@ fn full_sample(sample: Value) -> Result<Sample, String> {
 }
 
 fn full_message(message: FullMessage) -> Result<Message, String> {
-    let role = match message.role.as_str() {
-        "system" => Role::System,
-        "user" => Role::User,
-        "assistant" => Role::Assistant,
-        "tool" => Role::Tool,
-        other => return Err(format!("{other:?} is no role: use system, user, assistant or tool")),
-    };
+    let unknown = || format!("{:?} is no role: use system, user, assistant or tool", message.role);
+    let role = Role::named(&message.role).ok_or_else(unknown)?;
     let call = |call: FullToolCall| ToolCall { id: call.id, name: call.name, arguments: json_text(call.arguments) };
     Ok(Message {
         role,
@@ -198,14 +193,8 @@ fn json_text(value: Value) -> String {
 }
 
 fn stop_reason(name: Option<&str>) -> Result<StopReason, String> {
-    match name.map(|name| name.replace('_', "-")).as_deref() {
-        None | Some("completed") => Ok(StopReason::Completed),
-        Some("max-tokens") => Ok(StopReason::MaxTokens),
-        Some("max-turns") => Ok(StopReason::MaxTurns),
-        Some("max-tool-calls") => Ok(StopReason::MaxToolCalls),
-        Some("parse-error") => Ok(StopReason::ParseError),
-        Some("timed-out") => Ok(StopReason::TimedOut),
-        Some("stopped-by-environment") => Ok(StopReason::StoppedByEnvironment),
-        Some(other) => Err(format!("{other:?} is no stop reason: see `stop-reason` in wit/reward.wit")),
-    }
+    // The contract writes `max-tokens`, rollout files `max_tokens`.
+    let reason = name.map_or(Some(StopReason::Completed), |name| StopReason::named(&name.replace('-', "_")));
+    let other = || name.unwrap_or_default().replace('_', "-");
+    reason.ok_or_else(|| format!("{:?} is no stop reason: see `stop-reason` in wit/reward.wit", other()))
 }

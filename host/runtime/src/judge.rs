@@ -113,7 +113,9 @@ impl Configured {
         let mut session = Session::open(&self.linked, self.seed);
         let samples = std::slice::from_ref(sample);
         let result = self.in_time(self.ask(&mut session, samples)).await;
-        let receipt = receipt(session.usage(), 1, &clock, || drop(session));
+        let usage = session.usage();
+        drop(session);
+        let receipt = receipt(usage, 1, &clock);
         Judgement { result: result.and_then(|mut scores| scores.remove(0)), receipt }
     }
 
@@ -121,12 +123,12 @@ impl Configured {
     async fn judge_together(&self, samples: &[Sample]) -> Vec<Judgement> {
         let clock = Clock::start();
         let mut session = Session::open(&self.linked, self.seed);
-        match self.in_time(self.ask(&mut session, samples)).await {
-            Ok(scores) => shared(scores, receipt(session.usage(), samples.len(), &clock, || drop(session))),
-            Err(_) => {
-                drop(session);
-                self.judge_each(samples).await
-            }
+        let judged = self.in_time(self.ask(&mut session, samples)).await;
+        let usage = session.usage();
+        drop(session);
+        match judged {
+            Ok(scores) => shared(scores, receipt(usage, samples.len(), &clock)),
+            Err(_) => self.judge_each(samples).await,
         }
     }
 
@@ -137,7 +139,7 @@ impl Configured {
         match self.in_time(worker.session.score(&worker.guest, samples)).await {
             Ok(scores) => {
                 worker.calls += 1;
-                let judgements = shared(scores, receipt(worker.session.usage(), samples.len(), &clock, || ()));
+                let judgements = shared(scores, receipt(worker.session.usage(), samples.len(), &clock));
                 if judgements.iter().all(|judgement| judgement.result.is_ok()) {
                     self.keep(worker);
                 }
@@ -234,9 +236,8 @@ fn shared(scores: Vec<Result<Score, Fault>>, receipt: Receipt) -> Vec<Judgement>
     scores.into_iter().map(|result| Judgement { result, receipt }).collect()
 }
 
-/// Each sample's part of what the call used. The time runs until `end` is done.
-fn receipt(usage: Usage, samples: usize, clock: &Clock, end: impl FnOnce()) -> Receipt {
-    end();
+/// Each sample's part of what the call used. Asked for once the instance is gone, whose end is part of its time.
+fn receipt(usage: Usage, samples: usize, clock: &Clock) -> Receipt {
     Receipt {
         fuel: usage.fuel / samples as u64,
         micros: clock.micros() / samples as u64,

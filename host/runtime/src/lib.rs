@@ -127,6 +127,7 @@ mod instance;
 mod isolation;
 mod judge;
 mod limits;
+mod names;
 mod output;
 mod plugin;
 mod reward;
@@ -157,5 +158,6 @@ pub use rubric::{Combine, Graded, Grader, OnFault, Rubric, RubricRules, RubricSt
 pub use runtime::{Runtime, RuntimeConfig};
 pub use score_cache::CacheScores;
 pub use services::Services;
+pub use source::COMPONENT_BYTES_MAX;
 pub use tool::Tool;
 pub use wasi::Wasi;

@@ -164,7 +164,7 @@ impl Linked {
     }
 
     /// Every interface of ours, those that were not granted as refusals that say which line grants them.
-    fn linker(&self) -> wasmtime::Result<Linker<State>> {
+    pub(crate) fn linker(&self) -> wasmtime::Result<Linker<State>> {
         let mut linker = Linker::new(&self.pool.engine);
         host_log::link(&mut linker, self.grants.allows("host-log"))?;
         host_model::link(&mut linker, self.grants.allows("host-model"))?;
@@ -211,10 +211,9 @@ impl Linked {
             return Err(Missing::Reason("it may ask host services".into()));
         }
         let missing = |error: wasmtime::Error| Missing::Reason(error.to_string());
-        let linker = self.linker().map_err(missing)?;
         let digest = self.source.digest.hex();
         let digest = Digest::of_parts(&[b"snapshot", digest.as_bytes(), settings.as_bytes(), &seed.to_le_bytes()]);
-        let bytes = snapshot::take(self, &linker, settings, seed);
+        let bytes = snapshot::take(self, settings, seed);
         let compiled = self.shared.compile(&self.pool, digest, &self.source.path, bytes).await?;
         self.code(compiled).map_err(missing)
     }

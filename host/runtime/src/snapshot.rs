@@ -4,7 +4,7 @@
 //! configure one instance of that, and it writes the component anew with the state it found. Tables of regexes and word
 //! lists are then there when an instance is made.
 
-use wasmtime::component::{Component, Instance, Linker, WasmList};
+use wasmtime::component::{Component, Instance, WasmList};
 use wasmtime::{Engine, Result, Store};
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
@@ -35,12 +35,7 @@ impl From<Error> for Missing {
 }
 
 /// The component as it is after `configure`.
-pub(crate) async fn take(
-    linked: &Linked,
-    linker: &Linker<State>,
-    settings: &str,
-    seed: u32,
-) -> Result<Vec<u8>, Missing> {
+pub(crate) async fn take(linked: &Linked, settings: &str, seed: u32) -> Result<Vec<u8>, Missing> {
     let reason = |error: wasmtime::Error| Missing::Reason(first_line(&error));
     let (bytes, wizer) = (linked.source.bytes()?, Wizer::new());
     if bytes.windows(INSTRUMENTATION.len()).any(|window| window == INSTRUMENTATION) {
@@ -48,7 +43,7 @@ pub(crate) async fn take(
     }
     let (context, instrumented) = wizer.instrument_component(&bytes).map_err(reason)?;
     let component = compile(&linked.pool.engine, instrumented).await.map_err(reason)?;
-    let pre = linker.instantiate_pre(&component).map_err(reason)?;
+    let pre = linked.linker().and_then(|linker| linker.instantiate_pre(&component)).map_err(reason)?;
     let indices = plugin::GuestIndices::new(&pre).map_err(reason)?;
     let mut session = Session::open(linked, seed);
     let instance = session.instantiate(&pre).await.map_err(Missing::Fault)?;

@@ -10,8 +10,8 @@ use crate::cache::Cache;
 use crate::inspect::{self, Inspection};
 use crate::{Digest, Error};
 
-/// No plugin is larger: an interpreter with its standard library is a third of it.
-const COMPONENT_BYTES_MAX: u64 = 64 << 20;
+/// No component is larger, in bytes: an interpreter with its standard library is a third of it.
+pub const COMPONENT_BYTES_MAX: u64 = 64 << 20;
 
 /// A component's file and what is known of it.
 pub(crate) struct Source {

@@ -2,7 +2,7 @@
 //! reward was from the start. A config names a path, and what lies there changes; a run that is resumed, rolled back or
 //! scored again takes the bytes from here, and only when they still have the digest that is their name.
 
-use rewarden_runtime::{Digest, Rubric};
+use rewarden_runtime::{COMPONENT_BYTES_MAX, Digest, Rubric};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,8 +15,6 @@ use crate::config::{RunConfig, Stage};
 use crate::error::{Error, Result};
 use crate::run_dir::StageDir;
 
-/// The runtime loads nothing larger.
-const COMPONENT_BYTES_MAX: u64 = 64 << 20;
 const LOCK_BYTES_MAX: u64 = 1 << 20;
 const LOCK: &str = "plugins.lock";
 

@@ -84,7 +84,8 @@ impl TryFrom<Row> for StoredRollout {
             completion: messages(row.completion)?,
             ground_truth: row.ground_truth,
             extra: row.extra,
-            stop_reason: stop_reason(&row.stop_reason)?,
+            stop_reason: StopReason::named(&row.stop_reason)
+                .ok_or_else(|| format!("{:?} is no stop reason", row.stop_reason))?,
             turn_scores: row.turn_scores,
             completion_tokens: row.completion_tokens,
             step: row.step,
@@ -108,29 +109,9 @@ impl TryFrom<Said> for Message {
     type Error = String;
 
     fn try_from(said: Said) -> Result<Message, String> {
-        let role = match said.role.as_str() {
-            "system" => Role::System,
-            "user" => Role::User,
-            "assistant" => Role::Assistant,
-            "tool" => Role::Tool,
-            other => return Err(format!("{other:?} is no role")),
-        };
+        let role = Role::named(&said.role).ok_or_else(|| format!("{:?} is no role", said.role))?;
         let Said { content, name, tool_calls, tool_call_id, .. } = said;
         Ok(Message { role, content, name, tool_calls, tool_call_id })
-    }
-}
-
-/// The inverse of the names that `report.rs` writes.
-fn stop_reason(name: &str) -> Result<StopReason, String> {
-    match name {
-        "completed" => Ok(StopReason::Completed),
-        "max_tokens" => Ok(StopReason::MaxTokens),
-        "max_turns" => Ok(StopReason::MaxTurns),
-        "max_tool_calls" => Ok(StopReason::MaxToolCalls),
-        "parse_error" => Ok(StopReason::ParseError),
-        "timed_out" => Ok(StopReason::TimedOut),
-        "stopped_by_environment" => Ok(StopReason::StoppedByEnvironment),
-        other => Err(format!("{other:?} is no stop reason")),
     }
 }
 
@@ -219,7 +200,7 @@ mod tests {
         }
         use StopReason::*;
         for ending in [Completed, MaxTokens, MaxTurns, MaxToolCalls, ParseError, TimedOut, StoppedByEnvironment] {
-            assert_eq!(stop_reason(report::stop_reason(ending)), Ok(ending));
+            assert_eq!(StopReason::named(ending.name()), Some(ending));
         }
     }
 }

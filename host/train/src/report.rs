@@ -3,7 +3,7 @@
 
 mod graders;
 
-use rewarden_runtime::{Digest, Fault, Graded, Judgement, Message, Role, Rubric, Score, StopReason, ToolCall};
+use rewarden_runtime::{Digest, Fault, Graded, Judgement, Message, Rubric, Score, ToolCall};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -65,30 +65,12 @@ pub(crate) struct Said<'a> {
 impl<'a> From<&'a Message> for Said<'a> {
     fn from(message: &'a Message) -> Self {
         Self {
-            role: match message.role {
-                Role::System => "system",
-                Role::User => "user",
-                Role::Assistant => "assistant",
-                Role::Tool => "tool",
-            },
+            role: message.role.name(),
             content: &message.content,
             name: message.name.as_deref(),
             tool_calls: &message.tool_calls,
             tool_call_id: message.tool_call_id.as_deref(),
         }
-    }
-}
-
-/// The name of a way to end, as in the `stop/...` metrics.
-pub(crate) fn stop_reason(reason: StopReason) -> &'static str {
-    match reason {
-        StopReason::Completed => "completed",
-        StopReason::MaxTokens => "max_tokens",
-        StopReason::MaxTurns => "max_turns",
-        StopReason::MaxToolCalls => "max_tool_calls",
-        StopReason::ParseError => "parse_error",
-        StopReason::TimedOut => "timed_out",
-        StopReason::StoppedByEnvironment => "stopped_by_environment",
     }
 }
 
@@ -138,7 +120,7 @@ pub(crate) fn rows<'a>(
         completion: rollout.sample.completion.iter().map(Said::from).collect(),
         ground_truth: &rollout.sample.ground_truth,
         extra: &rollout.sample.extra,
-        stop_reason: stop_reason(rollout.sample.stop_reason),
+        stop_reason: rollout.sample.stop_reason.name(),
         turn_scores: &rollout.sample.turn_scores,
         completion_tokens: rollout.sample.completion_tokens,
         reward: graded.reward,

@@ -195,12 +195,10 @@ fn messages(value: Value, key: &str) -> std::result::Result<Vec<Message>, String
 fn one_message(value: Value) -> std::result::Result<Message, String> {
     let raw: RawMessage = serde_json::from_value(value).map_err(|e| e.to_string())?;
     let role = match raw.role.as_str() {
-        "system" | "developer" => Role::System,
-        "user" => Role::User,
-        "assistant" => Role::Assistant,
-        "tool" => Role::Tool,
-        other => return Err(format!("role `{other}`; known are system, user, assistant and tool")),
+        "developer" => Some(Role::System),
+        name => Role::named(name),
     };
+    let role = role.ok_or_else(|| format!("role `{}`; known are system, user, assistant and tool", raw.role))?;
     let call = |call: RawCall| ToolCall {
         id: call.id,
         name: call.function.name,
