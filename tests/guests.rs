@@ -11,23 +11,30 @@ use rewarden_runtime::{
 };
 use serde_json::Value;
 
+use crate::languages::built;
+
 /// Folders whose every subfolder is a plugin, and the file each must have besides its source.
 const PLUGIN_FOLDERS: [(&str, &str); 3] =
     [("rewards", "cases.jsonl"), ("guest-examples", "README.md"), ("tests/guests", "Cargo.toml")];
 
 pub(crate) static GSM8K: LazyLock<PathBuf> = LazyLock::new(|| build("rewards/gsm8k"));
 pub(crate) static FIRST_REWARD: LazyLock<PathBuf> = LazyLock::new(|| build("guest-examples/first-reward"));
+pub(crate) static FINAL_ANSWER: LazyLock<PathBuf> = LazyLock::new(|| build("guest-examples/final-answer-rust"));
 pub(crate) static HOSTILE: LazyLock<PathBuf> = LazyLock::new(|| build("tests/guests/hostile"));
 pub(crate) static ASKER: LazyLock<PathBuf> = LazyLock::new(|| build("tests/guests/asker"));
 pub(crate) static HELPER: LazyLock<PathBuf> = LazyLock::new(|| build("tests/guests/helper"));
 /// Compiled the way an unported guest is: with the standard library's WASI.
 pub(crate) static STD: LazyLock<PathBuf> = LazyLock::new(|| build_wasip2("std-guest"));
 
-/// Every plugin of the tree, what builds it, and whether it is sealed. A new folder that is not listed here fails
+/// Plugins in other languages than Rust, and whether each is sealed; built where their compiler is.
+const FOREIGN: [(&str, bool); 0] = [];
+
+/// Every plugin in Rust of the tree, what builds it, and whether it is sealed. A new folder that is not listed here fails
 /// `none_is_forgotten`.
-static ALL: [(&str, &LazyLock<PathBuf>, bool); 6] = [
+static ALL: [(&str, &LazyLock<PathBuf>, bool); 7] = [
     ("rewards/gsm8k", &GSM8K, true),
     ("guest-examples/first-reward", &FIRST_REWARD, true),
+    ("guest-examples/final-answer-rust", &FINAL_ANSWER, true),
     ("tests/guests/hostile", &HOSTILE, false),
     ("tests/guests/asker", &ASKER, false),
     ("tests/guests/helper", &HELPER, false),
@@ -126,7 +133,10 @@ fn none_is_forgotten() {
             }
             let name = format!("{folder}/{}", entry.file_name().expect("a name").to_string_lossy());
             assert!(
-                ALL.iter().any(|(known, ..)| *known == name),
+                ALL.iter()
+                    .map(|(known, ..)| known)
+                    .chain(FOREIGN.iter().map(|(known, _)| known))
+                    .any(|known| *known == name),
                 "{name} has no test: list it in tests/guests.rs, write one"
             );
             assert!(entry.join(needed).is_file(), "{name} has no {needed}");
@@ -138,8 +148,10 @@ fn none_is_forgotten() {
 
 #[test]
 fn all_of_them_build_and_load() {
-    for (name, path, sealed) in ALL {
-        let spec = PluginSpec { wasi: Wasi::Virtual, ..PluginSpec::path(&**path) };
+    let foreign = FOREIGN.iter().filter_map(|&(name, sealed)| Some((name, built(&root().join(name))?, sealed)));
+    for (name, path, sealed) in ALL.iter().map(|(name, path, sealed)| (*name, (**path).clone(), *sealed)).chain(foreign)
+    {
+        let spec = PluginSpec { wasi: Wasi::Virtual, ..PluginSpec::path(path) };
         let plugin = wait(runtime().load(&spec)).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(plugin.sealed(), sealed, "{name} imports {:?}", plugin.imports());
     }

@@ -12,6 +12,8 @@ mod guests;
 mod hostile;
 /// What instances share under each isolation, and that nothing of it can be told from the scores.
 mod isolation;
+/// Plugins in other languages than Rust: built, or skipped by name.
+mod languages;
 /// `rewarden plugin build` and `rewarden plugin inspect`.
 mod plugin;
 /// `rewarden rescore`: the same bits again, and two plugins compared.
