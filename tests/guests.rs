@@ -23,6 +23,8 @@ pub(crate) static FINAL_ANSWER: LazyLock<PathBuf> = LazyLock::new(|| build("gues
 pub(crate) static HOSTILE: LazyLock<PathBuf> = LazyLock::new(|| build("tests/guests/hostile"));
 pub(crate) static ASKER: LazyLock<PathBuf> = LazyLock::new(|| build("tests/guests/asker"));
 pub(crate) static HELPER: LazyLock<PathBuf> = LazyLock::new(|| build("tests/guests/helper"));
+pub(crate) static ORACLE: LazyLock<PathBuf> = LazyLock::new(|| build("tests/guests/oracle"));
+pub(crate) static RANKER: LazyLock<PathBuf> = LazyLock::new(|| build("tests/guests/ranker"));
 /// Compiled the way an unported guest is: with the standard library's WASI.
 pub(crate) static STD: LazyLock<PathBuf> = LazyLock::new(|| build_wasip2("std-guest"));
 
@@ -31,13 +33,15 @@ const FOREIGN: [(&str, bool); 0] = [];
 
 /// Every plugin in Rust of the tree, what builds it, and whether it is sealed. A new folder that is not listed here fails
 /// `none_is_forgotten`.
-static ALL: [(&str, &LazyLock<PathBuf>, bool); 7] = [
+static ALL: [(&str, &LazyLock<PathBuf>, bool); 9] = [
     ("rewards/gsm8k", &GSM8K, true),
     ("guest-examples/first-reward", &FIRST_REWARD, true),
     ("guest-examples/final-answer-rust", &FINAL_ANSWER, true),
     ("tests/guests/hostile", &HOSTILE, false),
     ("tests/guests/asker", &ASKER, false),
     ("tests/guests/helper", &HELPER, false),
+    ("tests/guests/oracle", &ORACLE, false),
+    ("tests/guests/ranker", &RANKER, true),
     ("tests/guests/std", &STD, false),
 ];
 

@@ -2,8 +2,12 @@
 
 /// What the documents promise about the tree.
 mod architecture;
+/// Environments: whole episodes, their faults, forks by replay, tools.
+mod environment;
 /// `rewarden eval`.
 mod eval;
+/// Group rewards: every member judged, or none.
+mod group_reward;
 /// The GSM8K plugin: its golden cases in the sandbox, and agreement with published labels.
 mod gsm8k;
 /// Every plugin of the tree, built once per process with the real command; and none forgotten.

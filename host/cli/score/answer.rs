@@ -53,7 +53,7 @@ impl Answer {
             Fault::OutOfMemory { .. } => "memory",
             Fault::InvalidInput(_) | Fault::Misconfigured(_) => "bad_input",
             Fault::Trap(_) | Fault::InvalidOutput(_) | Fault::Unavailable(_) | Fault::Internal(_) => "unsupported",
-            Fault::Quarantined { .. } => "unsupported",
+            Fault::EpisodeOver(_) | Fault::Quarantined { .. } => "unsupported",
         };
         Answer::error(id, error, Some(Details { kind: fault.kind(), message: fault.to_string() }))
     }

@@ -10,9 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, OperatorCost, OptLevel, PoolingAllocationConfig, Strategy,
-};
+use wasmtime::{Config, Enabled, Engine, OperatorCost, OptLevel, PoolingAllocationConfig, Strategy};
 
 use crate::Error;
 use crate::limits::TABLE_ELEMENTS_MAX;
@@ -22,6 +20,9 @@ pub(crate) const TICK: Duration = Duration::from_millis(5);
 
 /// Profiles a process may use at a time. Each reserves address space and a thread; plugins need one or two.
 const PROFILES_MAX: usize = 16;
+
+/// Episodes that may be open at a time. Each takes some of the 65 530 mappings that Linux lets a process have.
+const EPISODES_MAX: usize = 4096;
 
 /// Host stack below the deepest frame of a guest: host functions run on the same stack.
 const HOST_STACK_BYTES: usize = 1 << 20;
@@ -37,6 +38,9 @@ pub(crate) struct Profile {
     /// Fuel is counted and NaNs are canonical; otherwise only the clock stops a guest, and guests run faster.
     pub(crate) deterministic: bool,
     pub(crate) stack_bytes_max: usize,
+    /// Instances come from a pool, which makes them in microseconds and has room for few. Episodes live for as long as a
+    /// policy takes to play them, side by side, so each of them maps its own memory.
+    pub(crate) pooled: bool,
 }
 
 /// The engines made so far.
@@ -70,11 +74,9 @@ impl Engines {
                 format!("{PROFILES_MAX} different values of `stack_bytes_max` are in use; give plugins the same");
             return Err(Error::Engine { reason });
         }
-        let pool = Arc::new(Pool {
-            engine: start(profile, self.slots)?,
-            profile,
-            slots: Arc::new(Semaphore::new(self.slots)),
-        });
+        let slots = if profile.pooled { self.slots } else { EPISODES_MAX };
+        let engine = start(profile, slots)?;
+        let pool = Arc::new(Pool { engine, profile, slots: Arc::new(Semaphore::new(slots)) });
         made.insert(profile, pool.clone());
         Ok(pool)
     }
@@ -86,6 +88,13 @@ impl Pool {
         self.slots.clone().acquire_many_owned(instances).await.expect("the semaphore is never closed")
     }
 
+    /// The right to hold one instance for as long as its owner likes. Waiting for one could be for ever, if whoever waits
+    /// is the one who would have to let go.
+    pub(crate) fn slot_now(&self) -> Result<OwnedSemaphorePermit, String> {
+        let full = |_| format!("{EPISODES_MAX} episodes are open: finish or drop some before starting others");
+        self.slots.clone().try_acquire_owned().map_err(full)
+    }
+
     /// The same without waiting; none unless others still find as many slots afterwards.
     pub(crate) fn slots_to_keep(&self, instances: u32, others: usize) -> Option<OwnedSemaphorePermit> {
         let enough = self.slots.available_permits() >= others.saturating_add(instances as usize);
@@ -95,20 +104,25 @@ impl Pool {
 
 fn start(profile: Profile, slots: usize) -> Result<Engine, Error> {
     let failed = |error: wasmtime::Error| Error::Engine { reason: format!("{error:#}") };
-    let mut config = settings(profile);
-    config.allocation_strategy(pool(slots.try_into().unwrap_or(u32::MAX)));
-    // The pool reserves address space for every slot at once. A container or a `ulimit -v` may not have that much;
-    // then each instance maps its own memory, which is slower and otherwise the same.
-    let engine = match Engine::new(&config) {
-        Ok(engine) => engine,
-        Err(error) => {
-            log::info!("no pooling allocator, instances are mapped one by one: {error:#}");
-            config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
-            Engine::new(&config).map_err(failed)?
-        }
+    let config = settings(profile);
+    let engine = match pooled(&config, profile, slots) {
+        Some(engine) => engine,
+        None => Engine::new(&config).map_err(failed)?,
     };
     start_ticker(&engine)?;
     Ok(engine)
+}
+
+/// The pool reserves address space for every slot at once. A container or a `ulimit -v` may not have that much; then each
+/// instance maps its own memory, which is slower and otherwise the same.
+fn pooled(config: &Config, profile: Profile, slots: usize) -> Option<Engine> {
+    if !profile.pooled {
+        return None;
+    }
+    let mut config = config.clone();
+    config.allocation_strategy(pool(slots.try_into().unwrap_or(u32::MAX)));
+    let engine = Engine::new(&config);
+    engine.inspect_err(|error| log::info!("no pooling allocator, instances are mapped one by one: {error:#}")).ok()
 }
 
 fn settings(profile: Profile) -> Config {

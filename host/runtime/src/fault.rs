@@ -13,7 +13,7 @@ const MESSAGE_BYTES_MAX: usize = 4096;
 ///
 /// Small, owned and `Send + Sync`; free to keep beside the scores for as long as the run lasts. A wrong answer is never
 /// a fault: that is a score of 0. The first five are the host's findings, the next four the guest's own
-/// words, the last a rubric's decision.
+/// words, and the last two are of guests that were not asked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "detail", rename_all = "kebab-case")]
 pub enum Fault {
@@ -45,6 +45,8 @@ pub enum Fault {
     Unavailable(String),
     /// The guest says: I have a bug, or a limit of my own.
     Internal(String),
+    /// The guest was not asked: its episode had ended before, and the text says how.
+    EpisodeOver(String),
     /// The guest was not asked: it faulted too often in a row
     /// ([`RubricRules::quarantine_after`](crate::RubricRules::quarantine_after)).
     Quarantined {
@@ -68,6 +70,7 @@ impl Fault {
             Fault::Misconfigured(_) => "misconfigured",
             Fault::Unavailable(_) => "unavailable",
             Fault::Internal(_) => "internal",
+            Fault::EpisodeOver(_) => "episode-over",
             Fault::Quarantined { .. } => "quarantined",
         }
     }
@@ -103,6 +106,7 @@ impl fmt::Display for Fault {
             Fault::Misconfigured(text) => write!(f, "the plugin refuses its settings: {text}"),
             Fault::Unavailable(text) => write!(f, "the plugin lacks a host service: {text}"),
             Fault::Internal(text) => write!(f, "the plugin failed: {text}"),
+            Fault::EpisodeOver(text) => write!(f, "the episode is over: {text}"),
             Fault::Quarantined { since_step, faults } => {
                 write!(
                     f,

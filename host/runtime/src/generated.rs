@@ -21,6 +21,8 @@ wasmtime::component::bindgen!({
             import rewarden:plugin/host-tools@0.1.0;
             export rewarden:plugin/plugin@0.1.0;
             export rewarden:plugin/reward@0.1.0;
+            export rewarden:plugin/group-reward@0.1.0;
+            export rewarden:plugin/environment@0.1.0;
             export rewarden:plugin/tool@0.1.0;
         }
     ",

@@ -9,7 +9,7 @@ use wasmtime::StoreContextMut;
 use crate::engine::TICK;
 use crate::generated::rewarden::plugin::types::Fault as GuestFault;
 use crate::instance::State;
-use crate::plugin::Linked;
+use crate::linked::Linked;
 use crate::services::Services;
 use crate::{Message, ToolCall};
 

@@ -9,12 +9,12 @@ use wasmtime_wasi::I32Exit;
 
 use crate::engine::{self, Pool};
 use crate::fault::printable;
-use crate::generated::exports::rewarden::plugin::{plugin, reward, tool};
+use crate::generated::exports::rewarden::plugin::plugin;
 use crate::host_call::HostCalls;
 use crate::host_log::LogState;
-use crate::plugin::Linked;
+use crate::linked::Linked;
 use crate::wasi::VirtualWasi;
-use crate::{Fault, Limits, Manifest, Sample, Score, ToolCall, ToolOutput, ToolSpec, output};
+use crate::{Fault, Limits, Manifest, output};
 
 /// Component-model handles, core instances, memories and tables that one store may hold. No reward comes near them.
 const HANDLES_MAX: usize = 10_000;
@@ -111,6 +111,8 @@ pub(crate) struct Usage {
 pub(crate) struct Session {
     pub(crate) store: Store<State>,
     fuel: u64,
+    /// A call did not return, and wasmtime lets nobody enter the instance again.
+    pub(crate) is_dead: bool,
 }
 
 impl Session {
@@ -144,7 +146,7 @@ impl Session {
                 ticks => Ok(UpdateDeadline::Continue(ticks)),
             });
         }
-        let mut session = Session { store, fuel };
+        let mut session = Session { store, fuel, is_dead: false };
         session.arm_clock(&linked.pool);
         session
     }
@@ -203,33 +205,16 @@ impl Session {
         answer.map_err(Fault::from_guest)
     }
 
-    /// Has samples judged in one call. The outer fault is the call's: then none of them is judged.
-    pub(crate) async fn score(
-        &mut self,
-        guest: &reward::Guest,
-        samples: &[Sample],
-    ) -> Result<Vec<Result<Score, Fault>>, Fault> {
-        let answers = guest.call_score_batch(&mut self.store, samples).await.map_err(|error| self.fault(error))?;
-        output::scores(answers, samples.len(), self.store.data().limits.output_bytes_max)
-    }
-
-    /// The functions of a tool plugin.
-    pub(crate) async fn list_tools(&mut self, guest: &tool::Guest) -> Result<Vec<ToolSpec>, Fault> {
-        let specs = guest.call_list_tools(&mut self.store).await.map_err(|error| self.fault(error))?;
-        output::tool_specs(specs, self.store.data().limits.output_bytes_max)
-    }
-
-    /// Has a tool plugin run one call.
-    pub(crate) async fn call_tool(&mut self, guest: &tool::Guest, call: &ToolCall) -> Result<ToolOutput, Fault> {
-        let answer = guest.call_call(&mut self.store, call).await.map_err(|error| self.fault(error))?;
-        output::tool_output(answer.map_err(Fault::from_guest)?, self.store.data().limits.output_bytes_max)
-    }
-
     /// What its guest used.
     pub(crate) fn usage(&self) -> Usage {
         // Without fuel there is nothing to count.
         let left = self.store.get_fuel().unwrap_or(self.fuel);
         Usage { fuel: self.fuel - left, memory_bytes_peak: self.store.data().memory_bytes_peak }
+    }
+
+    /// Text and numbers that one answer may hold.
+    pub(crate) fn output_bytes_max(&self) -> usize {
+        self.store.data().limits.output_bytes_max
     }
 
     /// Linear memory its guest holds now.
@@ -242,7 +227,8 @@ impl Session {
     }
 
     /// Names the end of a call that did not return.
-    pub(crate) fn fault(&self, error: wasmtime::Error) -> Fault {
+    pub(crate) fn fault(&mut self, error: wasmtime::Error) -> Fault {
+        self.is_dead = true;
         if let Some(exit) = error.downcast_ref::<I32Exit>() {
             return Fault::Trap(exit.to_string());
         }

@@ -1,50 +1,95 @@
-//! How one batch is judged: split among threads, each part in an instance that the plugin's isolation allows.
+//! How one batch is judged: split among threads, each part in an instance that the plugin's isolation allows. What is
+//! judged is a sample or a group, whichever the plugin takes.
 //!
 //! With `sample` a part is one sample in a fresh instance. With `batch` and `worker` a part is up to 32 samples, judged in
 //! one call on one sample's budget; when that call fails, for whatever reason, each of its samples is judged alone in a
 //! fresh instance, so that a fault is always the fault of one sample and its siblings keep their scores.
 
+use std::future::Future;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::generated::exports::rewarden::plugin::reward::{Guest, GuestIndices};
+use crate::guest::Guest;
 use crate::host_call::DEPTH_MAX;
 use crate::instance::{Session, Usage};
-use crate::plugin::{Configured, Plugin};
+use crate::linked::Configured;
+use crate::plugin::Plugin;
 use crate::{Fault, Isolation, Judgement, Receipt, Sample, Score};
 
-/// Samples of one call, under `batch` and `worker`. The same on every machine, so that fuel is too.
-const PART: usize = 32;
-
-/// Samples of one batch that may wait for host services at a time.
+/// Items of one batch that may wait for host services at a time.
 const WAITING_MAX: usize = 64;
 
-/// The samples of one call and the next part to judge. Workers take them one by one, so that a slow one delays nobody.
-struct Batch {
+/// What a plugin judges in one piece.
+pub(crate) trait Item: Send + Sync + Sized + 'static {
+    /// What it says about one.
+    type Answer: Clone + Send + 'static;
+
+    /// How many one call judges, under `batch` and `worker`. The same on every machine, so that fuel is too.
+    const PART: usize;
+
+    /// One answer or fault per item. The outer fault is the call's: then none of them is judged.
+    fn ask(
+        guest: &Guest,
+        session: &mut Session,
+        items: &[Self],
+    ) -> impl Future<Output = Result<Vec<Result<Self::Answer, Fault>>, Fault>> + Send;
+}
+
+impl Item for Sample {
+    type Answer = Score;
+
+    const PART: usize = 32;
+
+    async fn ask(guest: &Guest, session: &mut Session, samples: &[Sample]) -> Result<Vec<Result<Score, Fault>>, Fault> {
+        guest.score(session, samples).await
+    }
+}
+
+/// A group.
+impl Item for Vec<Sample> {
+    type Answer = Vec<Score>;
+
+    const PART: usize = 1;
+
+    async fn ask(
+        guest: &Guest,
+        session: &mut Session,
+        groups: &[Vec<Sample>],
+    ) -> Result<Vec<Result<Vec<Score>, Fault>>, Fault> {
+        let mut answers = Vec::with_capacity(groups.len());
+        for group in groups {
+            answers.push(Ok(guest.score_group(session, group).await?));
+        }
+        Ok(answers)
+    }
+}
+
+/// The items of one call and the next part to judge. Workers take them one by one, so that a slow one delays nobody.
+struct Batch<T> {
     plugin: Plugin,
-    samples: Arc<[Sample]>,
+    items: Arc<[T]>,
     next: AtomicUsize,
 }
 
 /// When nobody awaits the batch any more, its workers find nothing left to do.
-struct StopOnDrop(Arc<Batch>);
+struct StopOnDrop<T>(Arc<Batch<T>>);
 
-impl Drop for StopOnDrop {
+impl<T> Drop for StopOnDrop<T> {
     fn drop(&mut self) {
-        self.0.next.store(self.0.samples.len(), Ordering::Relaxed);
+        self.0.next.store(self.0.items.len(), Ordering::Relaxed);
     }
 }
 
-/// One judgement per sample, same order.
-pub(crate) async fn judge(plugin: &Plugin, samples: Arc<[Sample]>) -> Vec<Judgement> {
+/// One judgement per item, same order.
+pub(crate) async fn judge<T: Item>(plugin: &Plugin, items: Arc<[T]>) -> Vec<Judgement<T::Answer>> {
     let linked = &plugin.inner.linked;
-    let batch = Arc::new(Batch { plugin: plugin.clone(), samples, next: AtomicUsize::new(0) });
+    let batch = Arc::new(Batch { plugin: plugin.clone(), items, next: AtomicUsize::new(0) });
     let _stop = StopOnDrop(batch.clone());
-    let parts = batch.samples.len().div_ceil(batch.part());
+    let parts = batch.items.len().div_ceil(batch.part());
     let at_once = if linked.waits() { linked.shared.jobs.max(WAITING_MAX) } else { linked.shared.jobs };
     let workers: Vec<_> = (0..at_once.min(parts))
         .map(|_| {
@@ -52,7 +97,7 @@ pub(crate) async fn judge(plugin: &Plugin, samples: Arc<[Sample]>) -> Vec<Judgem
             linked.shared.run(async move { batch.work().await })
         })
         .collect();
-    let mut judgements: Vec<Option<Judgement>> = vec![None; batch.samples.len()];
+    let mut judgements: Vec<Option<Judgement<T::Answer>>> = vec![None; batch.items.len()];
     let mut stopped = None;
     for worker in workers {
         match worker.await {
@@ -68,26 +113,28 @@ pub(crate) async fn judge(plugin: &Plugin, samples: Arc<[Sample]>) -> Vec<Judgem
     judgements.into_iter().map(|judgement| judgement.unwrap_or_else(lost)).collect()
 }
 
-impl Batch {
-    /// Samples of one part.
+impl<T: Item> Batch<T> {
+    /// Items of one part.
     fn part(&self) -> usize {
         match self.plugin.inner.linked.isolation {
             Isolation::Sample => 1,
-            Isolation::Batch | Isolation::Worker => PART,
+            Isolation::Batch | Isolation::Worker => T::PART,
         }
     }
 
-    async fn work(&self) -> Vec<(usize, Judgement)> {
+    async fn work(&self) -> Vec<(usize, Judgement<T::Answer>)> {
         let configured = &self.plugin.inner;
         let mut done = Vec::new();
         // Held from the first part to the last: waiting for it is queueing, and no deadline runs yet.
         let slots = configured.linked.pool.slots(configured.slots_needed()).await;
         while let Some(part) = self.take() {
-            let samples = &self.samples[part.clone()];
+            let items = &self.items[part.clone()];
             let judged = match configured.linked.isolation {
-                Isolation::Sample => vec![configured.judge_alone(&samples[0]).await],
-                Isolation::Batch => configured.judge_together(samples).await,
-                Isolation::Worker => configured.judge_warm(samples).await,
+                Isolation::Sample => configured.judge_each(items).await,
+                // There is nobody to share an instance with.
+                Isolation::Batch if T::PART == 1 => configured.judge_each(items).await,
+                Isolation::Batch => configured.judge_together(items).await,
+                Isolation::Worker => configured.judge_warm(items).await,
             };
             done.extend(part.zip(judged));
         }
@@ -97,7 +144,7 @@ impl Batch {
 
     fn take(&self) -> Option<Range<usize>> {
         let start = self.next.fetch_add(self.part(), Ordering::Relaxed);
-        (start < self.samples.len()).then(|| start..self.samples.len().min(start + self.part()))
+        (start < self.items.len()).then(|| start..self.items.len().min(start + self.part()))
     }
 }
 
@@ -107,39 +154,38 @@ impl Configured {
         1 + if self.linked.services.tools.is_empty() { 0 } else { DEPTH_MAX }
     }
 
-    /// Judges one sample in an instance of its own.
-    async fn judge_alone(&self, sample: &Sample) -> Judgement {
+    /// Judges one item in an instance of its own.
+    async fn judge_alone<T: Item>(&self, item: &T) -> Judgement<T::Answer> {
         let clock = Clock::start();
         let mut session = Session::open(&self.linked, self.seed);
-        let samples = std::slice::from_ref(sample);
-        let result = self.in_time(self.ask(&mut session, samples)).await;
+        let result = self.in_time(self.ask(&mut session, std::slice::from_ref(item))).await;
         let usage = session.usage();
         drop(session);
         let receipt = receipt(usage, 1, &clock);
-        Judgement { result: result.and_then(|mut scores| scores.remove(0)), receipt }
+        Judgement { result: result.and_then(|mut answers| answers.remove(0)), receipt }
     }
 
-    /// Judges samples in one fresh instance.
-    async fn judge_together(&self, samples: &[Sample]) -> Vec<Judgement> {
+    /// Judges items in one fresh instance.
+    async fn judge_together<T: Item>(&self, items: &[T]) -> Vec<Judgement<T::Answer>> {
         let clock = Clock::start();
         let mut session = Session::open(&self.linked, self.seed);
-        let judged = self.in_time(self.ask(&mut session, samples)).await;
+        let judged = self.in_time(self.ask(&mut session, items)).await;
         let usage = session.usage();
         drop(session);
         match judged {
-            Ok(scores) => shared(scores, receipt(usage, samples.len(), &clock)),
-            Err(_) => self.judge_each(samples).await,
+            Ok(answers) => shared(answers, receipt(usage, items.len(), &clock)),
+            Err(_) => self.judge_each(items).await,
         }
     }
 
-    /// Judges samples in an instance that earlier ones have used, or in a new one that later ones may use.
-    async fn judge_warm(&self, samples: &[Sample]) -> Vec<Judgement> {
+    /// Judges items in an instance that earlier ones have used, or in a new one that later ones may use.
+    async fn judge_warm<T: Item>(&self, items: &[T]) -> Vec<Judgement<T::Answer>> {
         let clock = Clock::start();
-        let Some(mut worker) = self.worker().await else { return self.judge_together(samples).await };
-        match self.in_time(worker.session.score(&worker.guest, samples)).await {
-            Ok(scores) => {
+        let Some(mut worker) = self.worker().await else { return self.judge_together(items).await };
+        match self.in_time(T::ask(&worker.guest, &mut worker.session, items)).await {
+            Ok(answers) => {
                 worker.calls += 1;
-                let judgements = shared(scores, receipt(worker.session.usage(), samples.len(), &clock));
+                let judgements = shared(answers, receipt(worker.session.usage(), items.len(), &clock));
                 if judgements.iter().all(|judgement| judgement.result.is_ok()) {
                     self.keep(worker);
                 }
@@ -147,41 +193,22 @@ impl Configured {
             }
             Err(_) => {
                 drop(worker);
-                self.judge_each(samples).await
+                self.judge_each(items).await
             }
         }
     }
 
-    async fn judge_each(&self, samples: &[Sample]) -> Vec<Judgement> {
-        let mut judgements = Vec::with_capacity(samples.len());
-        for sample in samples {
-            judgements.push(self.judge_alone(sample).await);
+    async fn judge_each<T: Item>(&self, items: &[T]) -> Vec<Judgement<T::Answer>> {
+        let mut judgements = Vec::with_capacity(items.len());
+        for item in items {
+            judgements.push(self.judge_alone(item).await);
         }
         judgements
     }
 
-    async fn ask(&self, session: &mut Session, samples: &[Sample]) -> Result<Vec<Result<Score, Fault>>, Fault> {
+    async fn ask<T: Item>(&self, session: &mut Session, items: &[T]) -> Result<Vec<Result<T::Answer, Fault>>, Fault> {
         let guest = self.enter(session).await?;
-        session.score(&guest, samples).await
-    }
-
-    async fn enter(&self, session: &mut Session) -> Result<Guest, Fault> {
-        let instance = self.start(session).await?;
-        self.indices().load(&mut session.store, &instance).map_err(|error| session.fault(error))
-    }
-
-    fn indices(&self) -> &GuestIndices {
-        self.code.reward.as_ref().expect("a `Reward` is only made of a plugin that has one")
-    }
-
-    /// A guest that sleeps in virtual WASI burns no fuel and meets no epoch: the clock ends it from outside.
-    async fn in_time<T>(&self, call: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-        if !self.linked.wasi {
-            return call.await;
-        }
-        let timeout_ms = self.linked.limits.timeout_ms;
-        let ended = tokio::time::timeout(Duration::from_millis(timeout_ms), call).await;
-        ended.unwrap_or(Err(Fault::Deadline { timeout_ms }))
+        T::ask(&guest, session, items).await
     }
 
     /// A warm instance, or a new one to become warm; none when it cannot start, or the pool is too full to keep it.
@@ -232,12 +259,12 @@ impl Warm {
     }
 }
 
-fn shared(scores: Vec<Result<Score, Fault>>, receipt: Receipt) -> Vec<Judgement> {
-    scores.into_iter().map(|result| Judgement { result, receipt }).collect()
+fn shared<T>(answers: Vec<Result<T, Fault>>, receipt: Receipt) -> Vec<Judgement<T>> {
+    answers.into_iter().map(|result| Judgement { result, receipt }).collect()
 }
 
-/// Each sample's part of what the call used. Asked for once the instance is gone, whose end is part of its time.
-fn receipt(usage: Usage, samples: usize, clock: &Clock) -> Receipt {
+/// Each item's part of what the call used. Asked for once the instance is gone, whose end is part of its time.
+pub(crate) fn receipt(usage: Usage, samples: usize, clock: &Clock) -> Receipt {
     Receipt {
         fuel: usage.fuel / samples as u64,
         micros: clock.micros() / samples as u64,
@@ -248,11 +275,11 @@ fn receipt(usage: Usage, samples: usize, clock: &Clock) -> Receipt {
 }
 
 /// The receipt's time is for people; no score depends on it.
-struct Clock(Instant);
+pub(crate) struct Clock(Instant);
 
 impl Clock {
     #[allow(clippy::disallowed_methods, reason = "see the type")]
-    fn start() -> Clock {
+    pub(crate) fn start() -> Clock {
         Clock(Instant::now())
     }
 

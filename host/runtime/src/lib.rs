@@ -47,9 +47,12 @@
 //! * [`Plugin`]: a compiled component and its settings. Tens of milliseconds to compile, twice for a snapshot; a few to
 //!   read from the cache on disk. Keeps its runtime alive. Most start from a snapshot taken after `configure`, so that no
 //!   instance pays for it; [`Plugin::no_snapshot`] says why one does not.
-//! * [`Reward`]: a plugin seen as a judge. Free.
+//! * [`Reward`]: a plugin seen as a judge. Free; and so are [`GroupReward`], which judges the answers to one task
+//!   together, and [`Environment`].
+//! * [`Episode`]: one live environment, from `start` to `finish`. Tens of microseconds, then about one a turn; it holds its
+//!   instance's memory meanwhile, and no thread.
 //! * an instance: lives for one sample, ten microseconds; for a call of up to 32 under [`Isolation::Batch`]; for many
-//!   calls under [`Isolation::Worker`]. There is no type for it, because nobody may keep one.
+//!   calls under [`Isolation::Worker`]; for one [`Episode`]. There is no other type for it, because nobody may keep one.
 //! * [`Services`]: the [`Model`]s and [`Tool`]s that granted plugins may ask; clones are counters, lives as long as a
 //!   plugin that was given it. A [`Model`] is a function of yours, called on a thread of its own with what many guests
 //!   ask as one batch; they are suspended meanwhile. A [`Tool`] is a plugin whose functions may be called, each call in
@@ -79,7 +82,7 @@
 //!
 //! # Limits
 //!
-//! For one sample; each is a field of [`Limits`], settable for each plugin.
+//! For one sample, one group, or one call of an episode; each is a field of [`Limits`], settable for each plugin.
 //!
 //! | limit | default | beyond it |
 //! | --- | --- | --- |
@@ -115,10 +118,13 @@ mod cache;
 mod digest;
 mod effort;
 mod engine;
+mod environment;
 mod error;
 mod fault;
 mod generated;
 mod grants;
+mod group_reward;
+mod guest;
 mod host_call;
 mod host_log;
 mod host_model;
@@ -127,6 +133,7 @@ mod instance;
 mod isolation;
 mod judge;
 mod limits;
+mod linked;
 mod names;
 mod output;
 mod plugin;
@@ -141,13 +148,16 @@ mod tool;
 mod wasi;
 
 pub use digest::{Digest, ParseDigestError};
+pub use environment::{Environment, Episode};
 pub use error::Error;
 pub use fault::{Fault, printable};
+pub use generated::exports::rewarden::plugin::environment::{Task, Transition};
 pub use generated::exports::rewarden::plugin::plugin::Manifest;
 pub use generated::exports::rewarden::plugin::reward::{Sample, Score, StopReason};
 pub use generated::exports::rewarden::plugin::tool::{Output as ToolOutput, ToolSpec};
 pub use generated::rewarden::plugin::types::{Message, Metric, Role, ToolCall};
 pub use grants::{Grants, UnknownGrant};
+pub use group_reward::GroupReward;
 pub use host_model::Model;
 pub use inspect::World;
 pub use isolation::{Isolation, Worker};

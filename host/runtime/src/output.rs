@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use crate::fault::printable;
 use crate::generated::rewarden::plugin::types::Fault as GuestFault;
-use crate::{Fault, Manifest, Metric, Score, ToolOutput, ToolSpec};
+use crate::host_call;
+use crate::{Fault, Manifest, Message, Metric, Score, ToolOutput, ToolSpec, Transition};
 
 const NOTE_BYTES_MAX: usize = 4096;
 const NAME_BYTES_MAX: usize = 128;
 const METRICS_MAX: usize = 256;
 const STEPS_MAX: usize = 65_536;
-
 const TOOLS_MAX: usize = 256;
 
 /// One checked result per sample, in at most `bytes_max` bytes of text. The outer fault leaves all of them unjudged.
@@ -22,10 +22,7 @@ pub(crate) fn scores(
     if answers.len() != samples {
         return Err(Fault::InvalidOutput(format!("{} results for {}", answers.len(), counted(samples, "sample"))));
     }
-    let bytes: usize = answers.iter().flatten().map(bytes_of).sum();
-    if bytes > bytes_max {
-        return Err(too_long(bytes, bytes_max));
-    }
+    at_most(answers.iter().flatten().map(bytes_of).sum(), bytes_max)?;
     let checked = |answer: Result<Score, GuestFault>| match answer {
         Ok(score) => refusal(&score).map_or(Ok(score), |reason| Err(Fault::InvalidOutput(reason))),
         Err(fault) => Err(Fault::from_guest(fault)),
@@ -33,12 +30,55 @@ pub(crate) fn scores(
     Ok(answers.into_iter().map(checked).collect())
 }
 
+/// One checked score per member, or none at all: what one of them is worth depends on the others.
+pub(crate) fn group(scores: Vec<Score>, members: usize, bytes_max: usize) -> Result<Vec<Score>, Fault> {
+    if scores.len() != members {
+        return Err(Fault::InvalidOutput(format!("{} scores for a group of {members}", scores.len())));
+    }
+    at_most(scores.iter().map(bytes_of).sum(), bytes_max)?;
+    match scores.iter().enumerate().find_map(|(index, score)| Some((index, refusal(score)?))) {
+        Some((index, reason)) => Err(Fault::InvalidOutput(format!("member {index} of the group: {reason}"))),
+        None => Ok(scores),
+    }
+}
+
+/// What a policy is shown, within the limit.
+pub(crate) fn messages(messages: Vec<Message>, bytes_max: usize) -> Result<Vec<Message>, Fault> {
+    at_most(host_call::bytes_of(&messages), bytes_max)?;
+    Ok(messages)
+}
+
+/// What a policy is shown next, a finite reward, and sane metrics.
+pub(crate) fn transition(transition: Transition, bytes_max: usize) -> Result<Transition, Fault> {
+    at_most(host_call::bytes_of(&transition.observation), bytes_max)?;
+    is_finite("reward", transition.reward)?;
+    metrics_are_sane(&transition.metrics)?;
+    Ok(transition)
+}
+
+/// Numbers for the logs.
+pub(crate) fn metrics(metrics: Vec<Metric>) -> Result<Vec<Metric>, Fault> {
+    metrics_are_sane(&metrics)?;
+    Ok(metrics)
+}
+
+fn metrics_are_sane(metrics: &[Metric]) -> Result<(), Fault> {
+    metrics_refusal("metrics", metrics).map_or(Ok(()), |reason| Err(Fault::InvalidOutput(reason)))
+}
+
+fn is_finite(name: &str, value: f64) -> Result<(), Fault> {
+    if value.is_finite() { Ok(()) } else { Err(Fault::InvalidOutput(format!("the {name} is {value}"))) }
+}
+
 fn counted(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
-fn too_long(bytes: usize, bytes_max: usize) -> Fault {
-    Fault::InvalidOutput(format!("{bytes} bytes, and output_bytes_max = {bytes_max}"))
+fn at_most(bytes: usize, bytes_max: usize) -> Result<(), Fault> {
+    match bytes > bytes_max {
+        true => Err(Fault::InvalidOutput(format!("{bytes} bytes, and output_bytes_max = {bytes_max}"))),
+        false => Ok(()),
+    }
 }
 
 /// What a score takes in memory, roughly: its texts and numbers.
@@ -49,10 +89,8 @@ fn bytes_of(score: &Score) -> usize {
 
 /// The functions of a tool: named, one name each.
 pub(crate) fn tool_specs(specs: Vec<ToolSpec>, bytes_max: usize) -> Result<Vec<ToolSpec>, Fault> {
-    let bytes: usize = specs.iter().map(|spec| spec.name.len() + spec.description.len() + spec.parameters.len()).sum();
-    if bytes > bytes_max {
-        return Err(too_long(bytes, bytes_max));
-    }
+    let bytes_of = |spec: &ToolSpec| spec.name.len() + spec.description.len() + spec.parameters.len();
+    at_most(specs.iter().map(bytes_of).sum(), bytes_max)?;
     if specs.len() > TOOLS_MAX {
         return Err(Fault::InvalidOutput(format!("{} functions, and {TOOLS_MAX} are allowed", specs.len())));
     }
@@ -65,16 +103,10 @@ pub(crate) fn tool_specs(specs: Vec<ToolSpec>, bytes_max: usize) -> Result<Vec<T
 
 /// The output of a tool, finite and within the limit.
 pub(crate) fn tool_output(output: ToolOutput, bytes_max: usize) -> Result<ToolOutput, Fault> {
-    if output.content.len() > bytes_max {
-        return Err(too_long(output.content.len(), bytes_max));
-    }
-    if !output.reward.is_finite() {
-        return Err(Fault::InvalidOutput(format!("the reward is {}", output.reward)));
-    }
-    match metrics_refusal("metrics", &output.metrics) {
-        Some(reason) => Err(Fault::InvalidOutput(reason)),
-        None => Ok(output),
-    }
+    at_most(output.content.len(), bytes_max)?;
+    is_finite("reward", output.reward)?;
+    metrics_are_sane(&output.metrics)?;
+    Ok(output)
 }
 
 fn refusal(score: &Score) -> Option<String> {
@@ -151,6 +183,38 @@ mod tests {
         check(Score { components: metrics("a", f64::NAN, 1), ..score(1.0) }, "components: a is NaN");
         check(Score { metrics: metrics("a", 1.0, METRICS_MAX + 1), ..score(1.0) }, "257 metrics");
         check(Score { metrics: metrics(&"n".repeat(129), 1.0, 1), ..score(1.0) }, "a name in metrics");
+    }
+
+    #[test]
+    fn a_group_is_judged_whole_or_not_at_all() {
+        let invalid = |text: &str| Err(Fault::InvalidOutput(text.into()));
+        assert_eq!(group(vec![], 2, 100), invalid("0 scores for a group of 2"));
+        assert_eq!(group(vec![score(1.0); 3], 2, 100), invalid("3 scores for a group of 2"));
+        let nan = vec![score(1.0), score(f64::NAN)];
+        assert_eq!(group(nan, 2, 100), invalid("member 1 of the group: the score is NaN"));
+        let noted = vec![Score { note: "x".repeat(60), ..score(1.0) }; 2];
+        assert_eq!(group(noted.clone(), 2, 100), invalid("120 bytes, and output_bytes_max = 100"));
+        assert_eq!(group(noted.clone(), 2, 120), Ok(noted));
+    }
+
+    #[test]
+    fn a_transition_is_finite_and_bounded() {
+        let checked = |bytes: usize, reward: f64, metric: f64| {
+            let message = Message {
+                role: crate::Role::User,
+                content: "x".repeat(bytes),
+                name: None,
+                tool_calls: vec![],
+                tool_call_id: None,
+            };
+            let metrics = metrics("turns", metric, 1);
+            let checked = transition(Transition { observation: vec![message], reward, done: false, metrics }, 100);
+            checked.map_or_else(|fault| fault.to_string(), |_| "good".into())
+        };
+        assert_eq!(checked(100, 1.0, 1.0), "good");
+        assert!(checked(101, 1.0, 1.0).contains("101 bytes"));
+        assert!(checked(1, f64::NAN, 1.0).contains("the reward is NaN"));
+        assert!(checked(1, 1.0, f64::INFINITY).contains("turns is inf"));
     }
 
     #[test]

@@ -17,29 +17,30 @@ pub struct Reward {
     pub(crate) plugin: Plugin,
 }
 
-/// A score or a fault, and what it took to get there.
+/// A score or a fault, and what it took to get there; of a group, `Judgement<Vec<Score>>`.
 ///
 /// Plain owned data, `Send + Sync`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Judgement {
+pub struct Judgement<T = Score> {
     /// What the plugin thinks, or why there is nothing.
-    pub result: Result<Score, Fault>,
+    pub result: Result<T, Fault>,
     /// What it used.
     pub receipt: Receipt,
 }
 
-/// What judging one sample used.
+/// What judging one sample or one group used, or one call of an episode.
 ///
 /// Plain data, `Copy`. Fuel and memory are the same on every machine; the time is not, and nothing may depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Receipt {
     /// Fuel, in wasmtime's units: about one per instruction. 0 where fuel is not counted.
     pub fuel: u64,
-    /// Microseconds from making the instance to dropping it.
+    /// Microseconds from making the instance to dropping it; of an episode's call, those of the call.
     pub micros: u64,
     /// The most linear memory its instance held at a time.
     pub memory_bytes_peak: usize,
-    /// How many samples shared the call; fuel and time are even parts of it. 1 in an instance of its own.
+    /// How many samples shared the call; fuel and time are even parts of it. 1 in an instance of its own, and for groups
+    /// and episodes.
     pub samples: u32,
     /// The score was remembered: fuel and memory are those of when it was judged.
     pub cached: bool,

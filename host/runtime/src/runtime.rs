@@ -16,7 +16,7 @@ use wasmtime::component::Component;
 use crate::cache::Cache;
 use crate::engine::{Engines, Pool, Profile};
 use crate::fault::printable;
-use crate::plugin::Linked;
+use crate::linked::Linked;
 use crate::score_cache::Scores;
 use crate::source::Source;
 use crate::{Digest, Error, Limits, Plugin, PluginSpec, inspect};
@@ -164,7 +164,8 @@ impl Runtime {
             compiled: Mutex::default(),
         };
         // Almost every plugin asks for this one, and a machine that cannot run it should say so at once.
-        shared.engines.get(Profile { deterministic: true, stack_bytes_max: Limits::default().stack_bytes_max })?;
+        let stack_bytes_max = Limits::default().stack_bytes_max;
+        shared.engines.get(Profile { deterministic: true, stack_bytes_max, pooled: true })?;
         Ok(Runtime { shared: Arc::new(shared) })
     }
 

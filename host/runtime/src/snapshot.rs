@@ -11,7 +11,7 @@ use wasmtime_wizer::{ComponentInstanceState, Wizer};
 use crate::fault::printable;
 use crate::generated::exports::rewarden::plugin::plugin;
 use crate::instance::{Session, State};
-use crate::plugin::Linked;
+use crate::linked::Linked;
 use crate::{Error, Fault};
 
 /// A snapshot larger than this costs more to map than configuring costs.

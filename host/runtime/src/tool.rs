@@ -5,11 +5,10 @@ use std::sync::Arc;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
-use crate::generated::exports::rewarden::plugin::tool::GuestIndices;
 use crate::generated::rewarden::plugin::types::Fault as GuestFault;
 use crate::host_call::{DEPTH_MAX, bounded, not_granted, unavailable};
 use crate::instance::{Session, State};
-use crate::plugin::{Code, Plugin};
+use crate::plugin::Plugin;
 use crate::{Error, Fault, ToolCall, ToolOutput, ToolSpec};
 
 /// A plugin whose functions may be called.
@@ -72,21 +71,11 @@ impl Tool {
 }
 
 async fn list(plugin: &Plugin, session: &mut Session) -> Result<Vec<ToolSpec>, Fault> {
-    let instance = plugin.inner.start(session).await?;
-    let guest =
-        indices(&plugin.inner.code).load(&mut session.store, &instance).map_err(|error| session.fault(error))?;
-    session.list_tools(&guest).await
+    plugin.inner.enter(session).await?.list_tools(session).await
 }
 
 async fn run(plugin: &Plugin, session: &mut Session, call: &ToolCall) -> Result<ToolOutput, Fault> {
-    let instance = plugin.inner.start(session).await?;
-    let guest =
-        indices(&plugin.inner.code).load(&mut session.store, &instance).map_err(|error| session.fault(error))?;
-    session.call_tool(&guest, call).await
-}
-
-fn indices(code: &Code) -> &GuestIndices {
-    code.tool.as_ref().expect("a `Tool` is only made of a plugin that has one")
+    plugin.inner.enter(session).await?.call_tool(session, call).await
 }
 
 /// Links `host-tools`, or one that answers `unavailable` and says which line grants it.
@@ -109,7 +98,7 @@ pub(crate) fn link(linker: &mut Linker<State>, granted: bool) -> wasmtime::Resul
                 // The caller holds slots for those it calls, in its own engine.
                 let pool = &tool.plugin.inner.linked.pool;
                 let elsewhere = !Engine::same(store.engine(), &pool.engine);
-                let _slots = if elsewhere { Some(pool.slots(1).await) } else { None };
+                let _slots = if elsewhere { Some(pool.slots(1 + DEPTH_MAX - depth).await) } else { None };
                 let (output, used) = tool.call_at(depth, left, &call).await;
                 if store.get_fuel().is_ok() {
                     store.set_fuel(left - used).expect("the engine counts fuel");
