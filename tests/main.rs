@@ -18,8 +18,10 @@ mod hostile;
 mod isolation;
 /// Plugins in other languages than Rust: built, or skipped by name.
 mod languages;
-/// `rewarden plugin build` and `rewarden plugin inspect`.
+/// `rewarden plugin inspect`.
 mod plugin;
+/// `rewarden plugin new` and `rewarden plugin build`: what they make, and what they say when they cannot.
+mod plugin_build;
 /// `rewarden rescore`: the same bits again, and two plugins compared.
 mod rescore;
 /// `rewarden rl`, and that nothing but the plugin teaches.

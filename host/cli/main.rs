@@ -7,6 +7,7 @@
 mod args;
 mod eval;
 mod launch;
+mod nearest;
 mod plugin;
 mod progress;
 mod rescore;
@@ -55,6 +56,7 @@ fn dispatch(args: Args) -> Result<ExitCode> {
         Verb::Score(args) => score::run(args),
         Verb::Swap(args) => swap::run(args),
         Verb::Rescore(args) => rescore::run(args),
+        Verb::Plugin(PluginVerb::New(args)) => plugin::new::run(args),
         Verb::Plugin(PluginVerb::Build(args)) => plugin::build::run(args),
         Verb::Plugin(PluginVerb::Inspect(args)) => plugin::inspect::run(args),
     }

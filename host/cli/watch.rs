@@ -15,12 +15,10 @@ use anyhow::Result;
 use rewarden_runtime::{Digest, Runtime};
 use rewarden_train::{RewardConfig, RunConfig, SwapKind, SwapRequest, is_live};
 
+use crate::plugin::sources;
 use crate::swap::{new_id, prepare};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// Files of one plugin that are looked at; a folder with more is no plugin's source.
-const FILES_MAX: usize = 10_000;
 
 /// Name, size and time of every file of a plugin.
 type Look = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
@@ -78,27 +76,11 @@ fn ask(runtime: &Runtime, config: &RunConfig, reward: &RewardConfig) -> Result<D
 }
 
 fn look(plugin: &Path) -> Look {
-    let mut look = Look::new();
-    add(plugin, &mut look);
-    look
-}
-
-/// Adds a file or all files below a folder, without what builds and editors leave there.
-fn add(path: &Path, look: &mut Look) {
-    let Ok(metadata) = fs::metadata(path) else { return };
-    if !metadata.is_dir() {
-        look.insert(path.to_owned(), (metadata.len(), metadata.modified().ok()));
-        return;
-    }
-    let Ok(entries) = fs::read_dir(path) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let left_over = name == "target" || name.as_encoded_bytes().starts_with(b".");
-        let linked = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-        if look.len() < FILES_MAX && !left_over && !linked {
-            add(&entry.path(), look);
-        }
-    }
+    let seen = |path: PathBuf| {
+        let metadata = fs::metadata(&path).ok()?;
+        Some((path, (metadata.len(), metadata.modified().ok())))
+    };
+    sources::below(plugin).into_iter().filter_map(seen).collect()
 }
 
 #[cfg(test)]
@@ -109,7 +91,9 @@ mod tests {
     #[track_caller]
     fn check(change: impl Fn(&Path), expected: bool) {
         let folder = tempfile::tempdir().unwrap();
-        for file in ["Cargo.toml", "src/lib.rs", "target/debug/out", ".git/index"] {
+        for file in
+            ["plugin.toml", "src/lib.rs", "target/debug/out", ".git/index", "node_modules/a/b", ".rewarden/wit/w"]
+        {
             fs::create_dir_all(folder.path().join(file).parent().unwrap()).unwrap();
             fs::write(folder.path().join(file), "1").unwrap();
         }
@@ -123,9 +107,11 @@ mod tests {
         check(|_| {}, false);
         check(|folder| fs::write(folder.join("src/lib.rs"), "12").unwrap(), true);
         check(|folder| fs::write(folder.join("src/new.rs"), "").unwrap(), true);
-        check(|folder| fs::remove_file(folder.join("Cargo.toml")).unwrap(), true);
+        check(|folder| fs::remove_file(folder.join("plugin.toml")).unwrap(), true);
         check(|folder| fs::write(folder.join("target/debug/out"), "12").unwrap(), false);
         check(|folder| fs::write(folder.join(".git/index"), "12").unwrap(), false);
+        check(|folder| fs::write(folder.join("node_modules/a/b"), "12").unwrap(), false);
+        check(|folder| fs::write(folder.join(".rewarden/wit/w"), "12").unwrap(), false);
         check(|folder| fs::write(folder.join("src/.lib.rs.swp"), "12").unwrap(), false);
     }
 

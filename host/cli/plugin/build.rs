@@ -1,84 +1,103 @@
-//! `rewarden plugin build`: from a folder of Rust to a component, and `ensure_built`, which lets a configuration name the
+//! `rewarden plugin build`: from a folder of source to a component, and `ensure_built`, which lets a configuration name the
 //! folder instead of the file.
 //!
-//! Whether anything must be compiled is cargo's to decide; wrapping the result is done every time, in milliseconds, and a
-//! component that did not change is not written again. The result depends on the source and the toolchain, not on where
-//! either lies.
+//! Cargo knows what must be compiled again and is asked every time; other compilers are asked when the folder, the SDK or
+//! this binary has changed since the component was made, which a stamp beside it tells. A component that did not change is
+//! not written again.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use rewarden_runtime::Digest;
-use wit_component::ComponentEncoder;
 
 use crate::args::BuildArgs;
-use crate::plugin::cargo::{Crate, compile};
+use crate::plugin::lang::rust::{self, Crate};
+use crate::plugin::lang::{self, Built, Source};
+use crate::plugin::manifest::{FILE, Manifest};
+use crate::plugin::sdk::write_if_different;
+use crate::plugin::{component, sources};
 
 pub(crate) fn run(args: BuildArgs) -> Result<ExitCode> {
-    let (path, component) = build(&args.dir, args.output.as_deref(), args.debug)?;
+    let (mut path, component) = build(&args.dir, args.debug)?;
+    if let Some(output) = args.output {
+        write_if_different(&output, &component).with_context(|| format!("cannot write {}", output.display()))?;
+        path = output;
+    }
     println!("{}\n{} bytes\n{}", path.display(), component.len(), Digest::of(&component));
     Ok(ExitCode::SUCCESS)
 }
 
 /// The component for a path in a configuration: a folder is built if need be, a file is taken as it is.
 pub(crate) fn ensure_built(path: &Path) -> Result<PathBuf> {
-    if path.is_dir() { Ok(build(path, None, false)?.0) } else { Ok(path.to_owned()) }
+    if path.is_dir() { Ok(build(path, false)?.0) } else { Ok(path.to_owned()) }
 }
 
-/// Builds the folder's crate; returns where the component lies and its bytes.
-fn build(dir: &Path, output: Option<&Path>, debug: bool) -> Result<(PathBuf, Vec<u8>)> {
-    if !dir.join("Cargo.toml").is_file() {
-        bail!(
-            "{} holds no Cargo.toml: name the folder of a Rust plugin, or a .wasm file to `score` and `inspect`",
+/// Builds the folder; returns where the component lies and its bytes.
+fn build(dir: &Path, debug: bool) -> Result<(PathBuf, Vec<u8>)> {
+    let dir = fs::canonicalize(dir).with_context(|| format!("cannot open {}", dir.display()))?;
+    match Manifest::read(&dir)? {
+        Some(manifest) => build_described(&Source { dir: &dir, manifest: &manifest, debug }),
+        None if dir.join("Cargo.toml").is_file() => build_crate(&dir, debug),
+        None => bail!(
+            "{} holds no {FILE}: name the folder of a plugin (`rewarden plugin new` makes one), or a .wasm file to \
+             `score` and `inspect`",
             dir.display()
-        );
+        ),
     }
-    let package = Crate::read(dir)?;
-    let module = compile(&package, debug)?;
-    let core = fs::read(&module).with_context(|| format!("cannot read what cargo built, {}", module.display()))?;
-    let component = encode(&core).with_context(|| {
-        format!("{} does not become a component: does it use `rewarden_sdk::reward!`?", dir.display())
-    })?;
-    let suffix = if debug { "-debug" } else { "" };
-    let default = || package.own_folder("plugins").join(format!("{}{suffix}.wasm", package.name));
-    let path = output.map_or_else(default, Path::to_owned);
-    write(&path, &component).with_context(|| format!("cannot write {}", path.display()))?;
+}
+
+fn build_described(source: &Source<'_>) -> Result<(PathBuf, Vec<u8>)> {
+    lang::prepare(source)?;
+    let path = lang::output_folder(source)?.join(file_name(source.manifest.id.name(), source.debug));
+    let inputs = match lang::rebuilds_itself(source.manifest) {
+        true => None,
+        false => Some(sources::stamp(source)?),
+    };
+    if let Some(component) = inputs.and_then(|inputs| still_good(&path, inputs)) {
+        return Ok((path, component));
+    }
+    let component = component::described(lang::build(source)?, source.manifest)
+        .with_context(|| format!("{} does not become a plugin", source.dir.display()))?;
+    write(&path, &component)?;
+    if let Some(inputs) = inputs {
+        write(&stamp_path(&path), stamp(inputs, &component).as_bytes())?;
+    }
     Ok((path, component))
 }
 
-/// Wraps a core module as the component that its own custom sections describe.
-fn encode(core: &[u8]) -> Result<Vec<u8>> {
-    let (_, declared) = wit_component::metadata::decode(core)?;
-    if declared.resolve.worlds[declared.world].exports.is_empty() {
-        bail!("it exports nothing of wit/");
-    }
-    ComponentEncoder::default().validate(true).module(core)?.encode()
+/// A crate without plugin.toml: a component without a manifest.
+fn build_crate(dir: &Path, debug: bool) -> Result<(PathBuf, Vec<u8>)> {
+    let package = Crate::read(dir)?;
+    let path = package.own_folder("plugins").join(file_name(&package.name, debug));
+    let (Built::Module(bytes) | Built::Component(bytes)) = rust::compile(&package, None, debug)?;
+    let component = component::bare(&bytes).with_context(|| {
+        format!("{} does not become a component: does it use `rewarden_sdk::reward!`?", dir.display())
+    })?;
+    write(&path, &component)?;
+    Ok((path, component))
 }
 
-/// Written aside and renamed, so that a run which loads the file meanwhile sees the old one or the new one.
-fn write(path: &Path, component: &[u8]) -> std::io::Result<()> {
-    if fs::read(path).is_ok_and(|old| old == component) {
-        return Ok(());
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let mut file = shareable(&mut tempfile::Builder::new()).tempfile_in(folder)?;
-    file.write_all(component)?;
-    file.persist(path)?;
-    Ok(())
+fn file_name(name: &str, debug: bool) -> String {
+    format!("{name}{}.wasm", if debug { "-debug" } else { "" })
 }
 
-/// Temporary files are private; a component is made to be handed on.
-#[cfg(unix)]
-fn shareable<'a, 'b>(builder: &'a mut tempfile::Builder<'b, 'b>) -> &'a mut tempfile::Builder<'b, 'b> {
-    use std::os::unix::fs::PermissionsExt;
-    builder.permissions(fs::Permissions::from_mode(0o666))
+/// The component that lies there, if it was made of these inputs and is as it was made.
+fn still_good(path: &Path, inputs: Digest) -> Option<Vec<u8>> {
+    let component = fs::read(path).ok()?;
+    let found = fs::read_to_string(stamp_path(path)).ok()?;
+    (found == stamp(inputs, &component)).then_some(component)
 }
 
-#[cfg(not(unix))]
-fn shareable<'a, 'b>(builder: &'a mut tempfile::Builder<'b, 'b>) -> &'a mut tempfile::Builder<'b, 'b> {
-    builder
+fn stamp(inputs: Digest, component: &[u8]) -> String {
+    format!("inputs {inputs}\ncomponent {}\n", Digest::of(component))
+}
+
+fn stamp_path(path: &Path) -> PathBuf {
+    path.with_added_extension("inputs")
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_if_different(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }

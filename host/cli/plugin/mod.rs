@@ -1,5 +1,11 @@
-//! The author's verbs: `rewarden plugin build`, `rewarden plugin inspect`.
+//! The author's verbs: `rewarden plugin new`, `rewarden plugin build`, `rewarden plugin inspect`.
 
 pub(crate) mod build;
-mod cargo;
+mod component;
 pub(crate) mod inspect;
+pub(crate) mod lang;
+pub(crate) mod manifest;
+pub(crate) mod new;
+mod sdk;
+pub(crate) mod sources;
+mod world;

@@ -39,11 +39,18 @@ macro_rules! reward {
 
             impl $crate::bindings::exports::rewarden::plugin::plugin::Guest for Plugin {
                 fn describe() -> $crate::Manifest {
+                    // `rewarden plugin build` says what plugin.toml has; without that file it is the package's.
                     $crate::Manifest {
-                        name: ::std::env!("CARGO_PKG_NAME").into(),
-                        version: ::std::env!("CARGO_PKG_VERSION").into(),
-                        summary: ::std::env!("CARGO_PKG_DESCRIPTION").into(),
-                        settings_schema: ::std::convert::Into::into($schema),
+                        name: ::std::option_env!("REWARDEN_PLUGIN_NAME")
+                            .unwrap_or(::std::env!("CARGO_PKG_NAME"))
+                            .into(),
+                        version: ::std::option_env!("REWARDEN_PLUGIN_VERSION")
+                            .unwrap_or(::std::env!("CARGO_PKG_VERSION"))
+                            .into(),
+                        summary: ::std::option_env!("REWARDEN_PLUGIN_SUMMARY")
+                            .unwrap_or(::std::env!("CARGO_PKG_DESCRIPTION"))
+                            .into(),
+                        settings_schema: ::std::option_env!("REWARDEN_PLUGIN_SCHEMA").unwrap_or($schema).into(),
                     }
                 }
 

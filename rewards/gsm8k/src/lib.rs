@@ -81,11 +81,4 @@ fn no_reference(ground_truth: &str) -> Fault {
     }
 }
 
-/// The settings for `rewarden plugin inspect`, as JSON Schema.
-const SCHEMA: &str = r#"{"type":"object","additionalProperties":false,"properties":{
-"method":{"enum":["first","strict","flexible"],"default":"first"},
-"numbers":{"enum":["lenient","exact"],"default":"lenient"},
-"format_score":{"type":"number","default":0.0},
-"score":{"type":"number","default":1.0}}}"#;
-
-reward!(score, Settings, schema = SCHEMA);
+reward!(score, Settings);

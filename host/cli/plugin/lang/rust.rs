@@ -1,27 +1,80 @@
-//! Cargo, driven from outside: which crate a folder holds, and its compilation for the sandbox.
+//! Rust: which crate a folder holds, and its compilation by cargo for the sandbox.
 //!
 //! The build must come out the same wherever it is started, also from inside another cargo: variables that would change
 //! it are taken away, paths are mapped to fixed ones, and it has a target folder of its own, because the outer cargo
 //! holds the lock on its own.
 
 use std::env;
-use std::ffi::OsStr;
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, anyhow, bail};
 use rewarden_runtime::Digest;
 use serde_json::Value;
 
+use crate::plugin::lang::program::{self, Program, Way};
+use crate::plugin::lang::{Built, Source};
+use crate::plugin::manifest::Manifest;
+use crate::plugin::sdk::{self, Files};
+
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// A build that takes longer than this says that it is going on.
-const QUIET: Duration = Duration::from_secs(3);
+const CARGO: Program = Program {
+    name: "cargo",
+    ways: &[Way::Path("cargo")],
+    package: "Rust's toolchain (https://rustup.rs, or your system's `rustup`)",
+    install: "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh",
+};
+
+/// Where a plugin outside this repository has the SDK from, as its Cargo.toml says it.
+const SDK: &str = ".rewarden/sdk";
+
+/// Writes the SDK's crate where the plugin's Cargo.toml asks for it there; one in a workspace may have it from elsewhere.
+pub(crate) fn prepare(source: &Source<'_>) -> Result<()> {
+    let manifest = source.dir.join("Cargo.toml");
+    let text = fs::read_to_string(&manifest)
+        .with_context(|| format!("a plugin in Rust needs a crate: cannot read {}", manifest.display()))?;
+    if text.contains(SDK) { sdk::write(&source.rewarden().join("sdk"), &sdk_crate()?) } else { Ok(()) }
+}
+
+pub(crate) fn build(source: &Source<'_>) -> Result<Built> {
+    compile(&Crate::read(source.dir)?, Some(source.manifest), source.debug)
+}
+
+/// Where the crate's components lie.
+pub(crate) fn output_folder(dir: &Path) -> Result<PathBuf> {
+    Ok(Crate::read(dir)?.own_folder("plugins"))
+}
+
+/// The crate `rewarden-sdk` as one that stands alone: what it inherits from this repository's workspace is written out,
+/// and the contract is where `.rewarden/` has it.
+fn sdk_crate() -> Result<Files> {
+    let mut files = sdk::embedded("host/sdk");
+    files.retain(|name, _| name == "Cargo.toml" || name.starts_with("src/"));
+    let cargo = files.get_mut("Cargo.toml").context("the SDK has no Cargo.toml")?;
+    *cargo = stand_alone(std::str::from_utf8(cargo)?, include_str!("../../../../Cargo.toml"))?.into_bytes();
+    let lib = files.get_mut("src/lib.rs").context("the SDK has no src/lib.rs")?;
+    *lib = std::str::from_utf8(lib)?.replace("\"../../wit\"", "\"../wit/deps/rewarden-plugin\"").into_bytes();
+    Ok(files)
+}
+
+/// A member's manifest with every `workspace = true` replaced by what the workspace has there, and without its lints.
+fn stand_alone(member: &str, workspace: &str) -> Result<String> {
+    let (mut member, workspace): (toml::Table, toml::Table) = (member.parse()?, workspace.parse()?);
+    member.remove("lints");
+    inherit(member.get_mut("package"), &workspace["workspace"]["package"]);
+    inherit(member.get_mut("dependencies"), &workspace["workspace"]["dependencies"]);
+    Ok(member.to_string())
+}
+
+fn inherit(table: Option<&mut toml::Value>, from: &toml::Value) {
+    for (key, value) in table.and_then(toml::Value::as_table_mut).into_iter().flatten() {
+        if value.get("workspace").is_some() {
+            value.clone_from(&from[key.as_str()]);
+        }
+    }
+}
 
 /// The crate of a folder, as cargo sees it.
 pub(crate) struct Crate {
@@ -34,16 +87,16 @@ pub(crate) struct Crate {
 }
 
 impl Crate {
-    /// Asks `cargo metadata`.
+    /// Asks `cargo metadata`; the folder is canonical.
     pub(crate) fn read(dir: &Path) -> Result<Crate> {
-        let dir = fs::canonicalize(dir).with_context(|| format!("cannot open {}", dir.display()))?;
-        let output = cargo(&dir).args(["metadata", "--no-deps", "--format-version", "1"]).output();
-        let output = output.context("cannot run cargo: is Rust installed (https://rustup.rs)?")?;
+        let mut command = CARGO.command(dir)?;
+        command.args(["metadata", "--no-deps", "--format-version", "1"]);
+        let output = command.output().context("cannot run cargo")?;
         if !output.status.success() {
             bail!("cargo cannot read {}:\n{}", dir.join("Cargo.toml").display(), text(&output.stderr));
         }
         let metadata: Value = serde_json::from_slice(&output.stdout).context("`cargo metadata` printed no JSON")?;
-        Crate::find(&metadata, &dir).ok_or_else(|| {
+        Crate::find(&metadata, dir).ok_or_else(|| {
             anyhow!(
                 "{} is no plugin: its Cargo.toml needs a package with `[lib] crate-type = [\"cdylib\", \"rlib\"]`",
                 dir.display()
@@ -90,24 +143,42 @@ impl Crate {
     }
 }
 
-/// Compiles the crate to a core module and returns where it lies. Quiet unless it takes long or fails.
-pub(crate) fn compile(package: &Crate, debug: bool) -> Result<PathBuf> {
+/// Compiles the crate to a core module. Quiet unless it takes long or fails. With a manifest, what the plugin says about
+/// itself is what its plugin.toml says.
+pub(crate) fn compile(package: &Crate, manifest: Option<&Manifest>, debug: bool) -> Result<Built> {
     ensure_target(&package.dir)?;
     let guests = package.own_folder("guests");
     let profile = package.profile(debug);
-    let mut command = cargo(&package.dir);
+    let mut command = CARGO.command(&package.dir)?;
     command
         .args(["build", "--lib", "--target", TARGET, "--profile", profile, "--package", &package.name])
         .arg("--target-dir")
         .arg(&guests)
         .env_remove("CARGO_TARGET_DIR")
         .env("CARGO_ENCODED_RUSTFLAGS", flags(package));
-    let output = output_or_patience(command, &package.name)?;
+    describe(&mut command, manifest);
+    let output = program::output(command, &package.name).context("cannot run cargo")?;
     if !output.status.success() {
         bail!("{} does not compile:\n{}", package.dir.display(), text(&output.stderr));
     }
     let folder = if debug { "debug" } else { profile };
-    Ok(guests.join(TARGET).join(folder).join(format!("{}.wasm", package.library)))
+    let module = guests.join(TARGET).join(folder).join(format!("{}.wasm", package.library));
+    let bytes = fs::read(&module).with_context(|| format!("cannot read what cargo built, {}", module.display()))?;
+    Ok(Built::Module(bytes))
+}
+
+/// What the SDK's macros put into `describe`; without them they take it from Cargo.toml.
+fn describe(command: &mut Command, manifest: Option<&Manifest>) {
+    let said = manifest.map(|manifest| {
+        [manifest.id.to_string(), manifest.version.to_string(), manifest.summary.clone(), manifest.schema_text()]
+    });
+    for (index, name) in ["NAME", "VERSION", "SUMMARY", "SCHEMA"].iter().enumerate() {
+        let variable = format!("REWARDEN_PLUGIN_{name}");
+        match said.as_ref().map(|said| &said[index]).filter(|text| !text.is_empty()) {
+            Some(text) => command.env(variable, text),
+            None => command.env_remove(variable),
+        };
+    }
 }
 
 /// Panic messages hold source paths; mapped, they are the same on every machine.
@@ -124,36 +195,6 @@ fn flags(package: &Crate) -> String {
 /// Heap that an instance starts with. Most samples need no more, and growing is what costs: the host changes page
 /// protections for it, twice a sample, under a lock that all threads share.
 const INITIAL_HEAP_BYTES: usize = 256 << 10;
-
-/// Cargo in a folder, without what an outer cargo, clippy or a wrapper left in the environment.
-fn cargo(dir: &Path) -> Command {
-    let mut command = Command::new("cargo");
-    command.current_dir(dir).stdin(Stdio::null());
-    for (name, _) in env::vars_os() {
-        if is_inherited(&name) {
-            command.env_remove(&name);
-        }
-    }
-    command
-}
-
-/// Whether a variable changes builds: everything of cargo's except where things lie and how they are fetched.
-fn is_inherited(name: &OsStr) -> bool {
-    const KEPT: [&str; 7] = [
-        "CARGO_HOME",
-        "CARGO_TARGET_DIR",
-        "CARGO_NET_",
-        "CARGO_HTTP_",
-        "CARGO_REGISTR",
-        "CARGO_TERM_",
-        "CARGO_BUILD_JOBS",
-    ];
-    const DROPPED: [&str; 5] = ["RUSTFLAGS", "RUSTDOCFLAGS", "RUSTC", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"];
-    let name = name.to_string_lossy();
-    DROPPED.contains(&name.as_ref())
-        || name == "CARGO"
-        || (name.starts_with("CARGO_") && !KEPT.iter().any(|kept| name.starts_with(kept)))
-}
 
 /// Adds the sandbox's target through rustup when the toolchain lacks it; one attempt, then the command to type.
 fn ensure_target(dir: &Path) -> Result<()> {
@@ -178,28 +219,6 @@ fn has_target(dir: &Path) -> bool {
     let printed =
         Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).current_dir(dir).output();
     printed.is_ok_and(|output| Path::new(text(&output.stdout).trim()).is_dir())
-}
-
-/// Runs a command, keeps what it says, and tells a waiting person what is going on.
-fn output_or_patience(mut command: Command, name: &str) -> Result<Output> {
-    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-    let mut child = child.context("cannot run cargo: is Rust installed (https://rustup.rs)?")?;
-    let mut pipe = child.stderr.take().expect("piped above");
-    let (done, wait) = mpsc::channel::<()>();
-    let notice = {
-        let name = name.to_owned();
-        thread::spawn(move || {
-            if let Err(mpsc::RecvTimeoutError::Timeout) = wait.recv_timeout(QUIET) {
-                eprintln!("building the plugin {name} ...");
-            }
-        })
-    };
-    let mut stderr = Vec::new();
-    pipe.read_to_end(&mut stderr)?;
-    let status = child.wait()?;
-    drop(done);
-    let _ = notice.join();
-    Ok(Output { status, stdout: Vec::new(), stderr })
 }
 
 fn text(bytes: &[u8]) -> String {
