@@ -38,5 +38,7 @@ mod services;
 mod sft;
 /// `rewarden swap`: a live run, a resumed run, a watched plugin.
 mod swap;
+/// Every template of `rewarden plugin new`.
+mod templates;
 /// What the tests of the training verbs share.
 mod training;

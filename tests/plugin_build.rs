@@ -111,3 +111,36 @@ fn a_build_command_that_does_not_make_a_plugin_says_why() {
     check_command("[\"sh\", \"-c\", \"echo of the compiler >&2; exit 1\"]", &["failed", "of the compiler"]);
     check_command("[\"sh\", \"-c\", \"printf x > p.wasm\"]", &["does not become a plugin"]);
 }
+
+/// `plugin new` with these arguments in an empty folder that holds `taken/x`, and what is said.
+#[track_caller]
+fn check_new(arguments: &[&str], said: &[&str]) {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    fs::create_dir(dir.path().join("taken")).expect("writable");
+    fs::write(dir.path().join("taken/x"), "mine").expect("writable");
+    let mut command = rewarden();
+    command.args(["plugin", "new"]).args(arguments).current_dir(dir.path()).stdin(std::process::Stdio::null());
+    let output = command.output().expect("runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    for part in said {
+        assert!(stderr.contains(part), "{part:?} is not in: {stderr}");
+    }
+    let left: Vec<_> =
+        fs::read_dir(dir.path()).expect("readable").map(|entry| entry.expect("readable").path()).collect();
+    assert_eq!(left, [dir.path().join("taken")], "something was written");
+    assert_eq!(fs::read(dir.path().join("taken/x")).expect("there"), b"mine");
+}
+
+#[test]
+fn what_cannot_be_written_says_why() {
+    let all = |name| ["--kind", "reward", "--lang", "rust", name];
+    check_new(&[], &["needs NAME and --kind and --lang", "for example", "rewarden plugin new final-answer"]);
+    check_new(&["p", "--kind", "reward"], &["needs --lang;"]);
+    check_new(&all("taken"), &["taken is not empty (it holds x)", "--dir"]);
+    check_new(&[&all("p")[..], &["--dir", "taken/x"]].concat(), &["taken/x is a file"]);
+    check_new(&all("My Reward"), &["`My Reward` is no id", "me/final-answer"]);
+    check_new(&["p", "--kind", "rewards", "--lang", "rust"], &["'rewards'", "a similar value exists: 'reward'"]);
+    check_new(&["p", "--kind", "reward", "--lang", "pyton"], &["'pyton'", "a similar value exists: 'python'"]);
+    check_new(&["p", "--kind", "group-reward", "--lang", "rust"], &["no template of kind `group-reward`", "reward"]);
+}

@@ -43,7 +43,7 @@ fn asked(args: &NewArgs) -> Result<(Id, Kind, Language)> {
             .collect();
     if !missing.is_empty() && !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         bail!(
-            "a new plugin needs {}; there is no terminal to ask at. For example:\n  \
+            "a new plugin needs {}; there is no terminal to ask at; for example:\n  \
              rewarden plugin new final-answer --kind reward --lang python",
             missing.join(" and ")
         );
