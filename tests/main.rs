@@ -1,5 +1,7 @@
 //! End to end: through the binary where a person would use it, through the runtime where a host would.
 
+/// The adapter that answers for WASI in components, and what becomes of modules that import it.
+mod adapter;
 /// What the documents promise about the tree.
 mod architecture;
 /// Environments: whole episodes, their faults, forks by replay, tools.

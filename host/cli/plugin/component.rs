@@ -5,6 +5,7 @@ use anyhow::{Context, Result, bail};
 use wit_component::{ComponentEncoder, DecodedWasm, StringEncoding, embed_component_metadata, metadata};
 use wit_parser::{Resolve, WorldItem, WorldKey};
 
+use crate::plugin::adapter;
 use crate::plugin::lang::Built;
 use crate::plugin::manifest::Manifest;
 use crate::plugin::world;
@@ -42,9 +43,11 @@ fn declares_exports(core: &[u8]) -> Result<bool> {
     Ok(!declared.resolve.worlds[declared.world].exports.is_empty())
 }
 
-/// Wraps a typed core module.
+/// Wraps a typed core module. What it imports of WASI is answered inside.
 fn encode(core: &[u8]) -> Result<Vec<u8>> {
-    ComponentEncoder::default().validate(true).module(core)?.encode()
+    adapter::refuse_more(core)?;
+    let encoder = ComponentEncoder::default().validate(true).module(core)?;
+    encoder.adapter(adapter::NAME, &adapter::module())?.encode()
 }
 
 /// What the component does must be what plugin.toml says: its kind, and no host interface that it does not ask for.

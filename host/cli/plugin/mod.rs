@@ -1,5 +1,6 @@
 //! The author's verbs: `rewarden plugin new`, `rewarden plugin build`, `rewarden plugin inspect`.
 
+mod adapter;
 pub(crate) mod build;
 mod component;
 pub(crate) mod inspect;

@@ -1,5 +1,6 @@
 //! A guest that was never ported: it asks the standard library for everything a sandbox does not have. Compiled for
-//! wasm32-wasip2 it imports WASI; its note tells what it was given.
+//! wasm32-wasip2 it imports WASI; for wasm32-wasip1 and without the feature `files` it becomes a component that imports
+//! nothing. Its note tells what it was given.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -25,13 +26,24 @@ pub fn score(sample: &Sample, _: &Settings) -> Result<Score, Fault> {
     let order: Vec<u32> = words.into_keys().collect();
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map(|time| time.as_secs());
     let note = format!(
-        "{order:?} {since_1970:?} {:?} {} {} {}",
+        "{order:?} {since_1970:?} {:?} {} {}",
         started.elapsed(),
         std::env::vars().count() + std::env::args().count(),
-        std::fs::read_dir("/").is_err(),
-        std::net::TcpStream::connect("127.0.0.1:80").is_err()
+        files(),
     );
     Ok(Score::of(1.0).note(note))
+}
+
+/// Whether files and network are out of reach.
+#[cfg(feature = "files")]
+fn files() -> String {
+    let connects = std::net::TcpStream::connect("127.0.0.1:80");
+    format!("{} {}", std::fs::read_dir("/").is_err(), connects.is_err())
+}
+
+#[cfg(not(feature = "files"))]
+fn files() -> &'static str {
+    "not asked"
 }
 
 rewarden_sdk::reward!(score, Settings);
