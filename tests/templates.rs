@@ -11,7 +11,7 @@ use crate::guests::{rewarden, root, succeeds};
 use crate::languages::built;
 
 /// Each has a test below.
-const LANGUAGES: &[&str] = &["rust"];
+const LANGUAGES: &[&str] = &["rust", "c", "go"];
 
 /// The names of what a folder of the repository holds.
 fn names(folder: &str) -> Vec<String> {
@@ -101,4 +101,14 @@ fn check(language: &str) {
 #[test]
 fn rust() {
     check("rust");
+}
+
+#[test]
+fn c() {
+    check("c");
+}
+
+#[test]
+fn go() {
+    check("go");
 }

@@ -1,6 +1,8 @@
 //! The languages: how each prepares a folder, and how its own compiler makes WebAssembly of it. What all share comes
 //! after: `component.rs`.
 
+pub(crate) mod c;
+pub(crate) mod go;
 pub(crate) mod program;
 pub(crate) mod rust;
 
@@ -71,7 +73,9 @@ pub(crate) fn prepare(source: &Source<'_>) -> Result<()> {
     world::write(&source.rewarden(), source.manifest)?;
     match source.manifest.language {
         Language::Rust => rust::prepare(source),
-        Language::Python | Language::Ts | Language::C | Language::Go => Ok(()),
+        Language::C => c::prepare(source),
+        Language::Go => go::prepare(source),
+        Language::Python | Language::Ts => Ok(()),
     }
 }
 
@@ -82,7 +86,9 @@ pub(crate) fn build(source: &Source<'_>) -> Result<Built> {
     }
     match source.manifest.language {
         Language::Rust => rust::build(source),
-        Language::Python | Language::Ts | Language::C | Language::Go => not_yet(source),
+        Language::C => c::build(source),
+        Language::Go => go::build(source),
+        Language::Python | Language::Ts => not_yet(source),
     }
 }
 

@@ -1,0 +1,8 @@
+module final-answer
+
+go 1.24
+
+require rewarden v0.0.0
+
+// The SDK, which `rewarden plugin build` writes.
+replace rewarden => ./.rewarden/sdk

@@ -1,0 +1,3 @@
+module rewarden
+
+go 1.24
