@@ -69,6 +69,9 @@ pub enum Error {
     /// Text could not be turned into tokens or back.
     #[error("tokenizer: {0}")]
     Tokenizer(String),
+    /// A model's chat template cannot be used, or not for these messages.
+    #[error("chat template: {0}")]
+    ChatTemplate(String),
     /// The rewards cannot be used as the config says, or faulted more than it accepts.
     #[error(transparent)]
     Rubric(#[from] rewarden_runtime::Error),

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::model::Policy;
 use crate::parallel::for_each_in_order;
 
-/// The gradient of every parameter, in the order of [`crate::Weights::iter`].
+/// The gradient of every trained parameter, in the order of [`crate::Weights::iter`].
 pub struct Gradients {
     values: Vec<Vec<f32>>,
     /// Mean loss of the batch's trained tokens.
@@ -35,7 +35,7 @@ pub fn gradients(
         let values = backward(policy, &share)?;
         Ok(Some(Gradients { values, loss: share.to_scalar::<f32>()?.into(), log_probs: log_probs.to_vec1()? }))
     };
-    let values = policy.weights().iter().map(|(_, var)| vec![0.0; var.elem_count()]).collect();
+    let values = policy.trainable().iter().map(|(_, var)| vec![0.0; var.elem_count()]).collect();
     let mut total = Ok(Gradients { values, loss: 0.0, log_probs: Vec::with_capacity(tokens) });
     for_each_in_order(&passes(data, micro_batch_size), one_pass, |pass| match (&mut total, pass) {
         (Ok(total), Ok(Some(pass))) => total.add(pass),
@@ -63,7 +63,7 @@ fn passes(data: &[Datum], micro_batch_size: usize) -> Vec<&[Datum]> {
     data.chunks(size.max(1)).collect()
 }
 
-/// The gradient of a scalar by every parameter, in the weights' order.
+/// The gradient of a scalar by every trained parameter, in the weights' order.
 fn backward(policy: &Policy, loss: &Tensor) -> Result<Vec<Vec<f32>>> {
     let found = loss.backward()?;
     let one = |(name, var): (&str, &Var)| {
@@ -71,7 +71,7 @@ fn backward(policy: &Policy, loss: &Tensor) -> Result<Vec<Vec<f32>>> {
         let gradient = found.get(var).ok_or_else(|| Error::Diverged(format!("parameter {name} has no gradient")))?;
         Ok(gradient.flatten_all()?.to_vec1()?)
     };
-    policy.weights().iter().map(one).collect()
+    policy.trainable().iter().map(one).collect()
 }
 
 impl Gradients {

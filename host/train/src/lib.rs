@@ -54,7 +54,7 @@ pub use eval::Evaluation;
 pub use gradient::{Gradients, gradients, mean_nll};
 pub use live::is_live;
 pub use loss::{LossFn, nll};
-pub use model::{ModelConfig, Policy, RopeParameters, Weights};
+pub use model::{Adapter, Family, Lora, ModelConfig, Policy, Rope, RopeParameters, TokenIds, Weights};
 pub use observe::{Event, Observer};
 pub use optim::{Optimizer, learning_rate};
 pub use pass_at_k::pass_at_k;

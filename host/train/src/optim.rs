@@ -33,7 +33,7 @@ impl Optimizer {
     /// Zero moments for the parameters of `policy`.
     pub fn new(policy: &Policy, config: &AdamConfig) -> Self {
         let zeros = |count: usize| Moments { first: vec![0.0; count], second: vec![0.0; count] };
-        let moments = policy.weights().iter().map(|(_, var)| zeros(var.elem_count())).collect();
+        let moments = policy.trainable().iter().map(|(_, var)| zeros(var.elem_count())).collect();
         Self { config: config.clone(), moments, steps: 0 }
     }
 
@@ -49,7 +49,7 @@ impl Optimizer {
         let max = self.config.max_grad_norm;
         let clip = if max > 0.0 && norm > max { (max / norm) as f32 } else { 1.0 };
         self.steps += 1;
-        for (((_, var), gradient), moments) in policy.weights().iter().zip(gradients.iter()).zip(&mut self.moments) {
+        for (((_, var), gradient), moments) in policy.trainable().iter().zip(gradients.iter()).zip(&mut self.moments) {
             let mut values: Vec<f32> = var.flatten_all()?.to_vec1()?;
             // Norm weights are one-dimensional; decaying them towards zero would switch features off.
             let decays = var.dims().len() > 1;
@@ -63,7 +63,7 @@ impl Optimizer {
     /// Writes the moments as safetensors.
     pub fn write(&self, policy: &Policy, file: &Path) -> Result<()> {
         let mut tensors = HashMap::from([("steps".to_owned(), Tensor::new(&[self.steps as i64], &Device::Cpu)?)]);
-        for ((name, var), moments) in policy.weights().iter().zip(&self.moments) {
+        for ((name, var), moments) in policy.trainable().iter().zip(&self.moments) {
             tensors.insert(format!("first.{name}"), Tensor::from_slice(&moments.first, var.shape(), &Device::Cpu)?);
             tensors.insert(format!("second.{name}"), Tensor::from_slice(&moments.second, var.shape(), &Device::Cpu)?);
         }
@@ -89,7 +89,7 @@ impl Optimizer {
             }
         };
         let steps = find("steps".into())?.to_vec1::<i64>()?.first().copied().unwrap_or(0) as u64;
-        let moments = policy.weights().iter().map(|(name, var)| {
+        let moments = policy.trainable().iter().map(|(name, var)| {
             let count = var.elem_count();
             Ok(Moments { first: moment("first", name, count)?, second: moment("second", name, count)? })
         });

@@ -21,6 +21,8 @@ pub enum Purpose {
     Evaluation,
     /// Seeds handed to guests.
     Guests,
+    /// Initial weights of adapters.
+    Adapters,
 }
 
 /// A 64-bit seed for `purpose` at `coordinates` (step, group, sample, ...).

@@ -3,6 +3,9 @@
 //! Text that came from data or from the model is encoded with special tokens disabled: a row that spells `<|im_end|>`
 //! gets the letters, not the power to end a turn. Only the renderer writes special tokens, by id.
 
+mod files;
+
+use std::collections::BTreeSet;
 use std::path::Path;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -11,6 +14,7 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, SplitDelimiterBehavior, TokenizerBuilder};
 
 use crate::error::{Error, Result};
+pub(crate) use files::{TOKENIZER, TokenizerFiles};
 
 /// Opens a turn in the Qwen chat format.
 pub const IM_START: &str = "<|im_start|>";
@@ -26,12 +30,15 @@ const QWEN_SPLIT: &str =
 /// Tokens of the tiny preset: 256 bytes, 5 markers, and the data's most frequent pieces.
 const TINY_VOCABULARY: usize = 512;
 
-/// A tokenizer with the Qwen chat markers. Encoding takes microseconds a line; share one per process.
+/// A tokenizer with what its folder says about it. Encoding takes microseconds a line; share one per process.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
-    start: u32,
-    end: u32,
-    end_of_text: Option<u32>,
+    /// Tokens after which a policy has finished its message.
+    stops: BTreeSet<u32>,
+    /// Special tokens and their spelling.
+    specials: Vec<(String, u32)>,
+    /// What it was read from; nothing when it was learnt.
+    files: Option<TokenizerFiles>,
 }
 
 impl Tokenizer {
@@ -59,22 +66,39 @@ impl Tokenizer {
         inner.add_tokens(THINK.map(|token| AddedToken::from(token, false)).to_vec()).map_err(describe)?;
         // The built tokenizer is typed by its parts; the JSON form is the one that files and folders share.
         let json = serde_json::to_string(&inner).map_err(|e| Error::Tokenizer(e.to_string()))?;
-        Self::from_inner(json.parse().map_err(describe)?)
+        Ok(Self::from_inner(json.parse().map_err(describe)?))
     }
 
-    /// Reads `tokenizer.json` of a model folder.
+    /// Reads `tokenizer.json` of a model folder, and the files beside it that say how it is used.
     pub fn read(folder: &Path) -> Result<Self> {
-        let file = folder.join("tokenizer.json");
-        let inner = tokenizers::Tokenizer::from_file(&file).map_err(|e| Error::model(&file, e.to_string()))?;
-        Self::from_inner(inner).map_err(|e| Error::model(&file, e.to_string()))
+        let files = TokenizerFiles::read(folder)?;
+        let inner = tokenizers::Tokenizer::from_bytes(files.tokenizer());
+        let mut tokenizer = Self::from_inner(inner.map_err(|e| Error::model(folder.join(TOKENIZER), e.to_string()))?);
+        tokenizer.stop_at(&files.stops()?);
+        let end = files.roles()?.get("eos_token").and_then(|token| tokenizer.id(token));
+        tokenizer.stop_at(end.as_slice());
+        Ok(Self { files: Some(files), ..tokenizer })
     }
 
-    /// Writes `tokenizer.json` into an existing folder.
+    /// Writes `tokenizer.json` and what came with it into an existing folder.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        let file = folder.join("tokenizer.json");
+        if let Some(files) = &self.files {
+            return files.write(folder);
+        }
+        let file = folder.join(TOKENIZER);
         let mut plain = self.inner.clone();
         plain.set_encode_special_tokens(false);
         plain.save(&file, true).map_err(|e| Error::model(&file, e.to_string()))
+    }
+
+    /// Further tokens that end a message.
+    pub(crate) fn stop_at(&mut self, tokens: &[u32]) {
+        self.stops.extend(tokens);
+    }
+
+    /// What it was read from; nothing when it was learnt.
+    pub(crate) fn files(&self) -> Option<&TokenizerFiles> {
+        self.files.as_ref()
     }
 
     /// Tokens of plain text. Special tokens spelled in it stay letters.
@@ -92,29 +116,31 @@ impl Tokenizer {
         self.inner.get_vocab_size(true)
     }
 
-    /// The id of [`IM_START`].
-    pub fn start(&self) -> u32 {
-        self.start
+    /// The id of a token.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
     }
 
-    /// The id of [`IM_END`].
-    pub fn end(&self) -> u32 {
-        self.end
+    /// The special tokens and their ids: what text can never become.
+    pub(crate) fn specials(&self) -> &[(String, u32)] {
+        &self.specials
     }
 
     /// Whether a policy that samples `token` has finished its message.
     pub fn stops(&self, token: u32) -> bool {
-        token == self.end || Some(token) == self.end_of_text
+        self.stops.contains(&token)
     }
 
-    fn from_inner(mut inner: tokenizers::Tokenizer) -> Result<Self> {
+    fn from_inner(mut inner: tokenizers::Tokenizer) -> Self {
         inner.set_encode_special_tokens(true);
-        let marker = |token: &str| {
-            let missing = || Error::Tokenizer(format!("no `{token}` token: not a tokenizer of the Qwen chat format"));
-            inner.token_to_id(token).ok_or_else(missing)
-        };
-        let (start, end) = (marker(IM_START)?, marker(IM_END)?);
-        Ok(Self { start, end, end_of_text: inner.token_to_id(END_OF_TEXT), inner })
+        // Some files still carry the settings of the batch they were last used for.
+        let _ = inner.with_truncation(None);
+        inner.with_padding(None);
+        let stops = [IM_END, END_OF_TEXT].into_iter().filter_map(|token| inner.token_to_id(token)).collect();
+        let added = inner.get_added_tokens_decoder();
+        let special = |(id, token): (u32, AddedToken)| token.special.then_some((token.content, id));
+        let specials = added.into_iter().filter_map(special).filter(|(token, _)| !token.is_empty()).collect();
+        Self { inner, stops, specials, files: None }
     }
 }
 
@@ -152,7 +178,7 @@ mod tests {
     fn special_tokens_in_text_stay_letters() {
         let tokenizer = tiny();
         let encoded = tokenizer.encode("a<|im_end|>").unwrap();
-        assert!(!encoded.contains(&tokenizer.end()), "{encoded:?}");
+        assert!(!encoded.contains(&tokenizer.id(IM_END).unwrap()), "{encoded:?}");
         assert_eq!(tokenizer.decode(&encoded).unwrap(), "a<|im_end|>");
     }
 

@@ -7,11 +7,12 @@ use rewarden_runtime::{
     CacheScores, Grants, Isolation, Limits, OnFault, PluginSpec, RubricRules, Wasi, Weight, Worker,
 };
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::data::Arithmetic;
 use crate::error::{Error, Result};
 use crate::loss::LossFn;
+use crate::model::Lora;
 use crate::renderer::{RendererName, TrainOnWhat};
 use crate::sampler::Sampling;
 use crate::seed::{self, Purpose};
@@ -31,12 +32,31 @@ pub struct RunConfig {
     /// What `rewarden run` does, in order.
     #[serde(default = "all_stages")]
     pub stages: Vec<Stage>,
-    /// `tiny`, or a folder with `config.json`, `model.safetensors` and `tokenizer.json`.
+    /// `tiny`, a folder with `config.json`, safetensors and `tokenizer.json`, or a name on the Hugging Face hub.
     #[serde(default = "tiny")]
     pub model_name: String,
-    /// Chat format.
-    #[serde(default = "renderer_name")]
-    pub renderer_name: RendererName,
+    /// Where the model of that name lies, when the name is no path: whoever starts the run finds out.
+    #[serde(skip)]
+    pub model_folder: Option<PathBuf>,
+    /// Rank of the adapters that are trained; 0 trains every weight. Left out, it is 32, or 0 for `tiny`, whose random
+    /// weights are not worth keeping.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora_rank: Option<usize>,
+    /// The adapters' share is `lora_alpha / lora_rank`.
+    #[serde(default = "lora_alpha")]
+    pub lora_alpha: f64,
+    /// Adapters on the projections of attention.
+    #[serde(default = "yes")]
+    pub train_attn: bool,
+    /// Adapters on the matrices of the MLP.
+    #[serde(default = "yes")]
+    pub train_mlp: bool,
+    /// An adapter on the head that gives logits.
+    #[serde(default = "yes")]
+    pub train_unembed: bool,
+    /// Chat format. Left out, it is `qwen3` for Qwen3 models, and for others the template that came with them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renderer_name: Option<RendererName>,
     /// Where examples come from.
     #[serde(default)]
     pub data: DataConfig,
@@ -329,8 +349,14 @@ impl Default for EvalConfig {
     }
 }
 
+/// The rank where a config is silent; tinker's.
+const LORA_RANK: usize = 32;
+
 fn one() -> u64 {
     1
+}
+fn lora_alpha() -> f64 {
+    32.0
 }
 fn yes() -> bool {
     true
@@ -338,14 +364,24 @@ fn yes() -> bool {
 fn tiny() -> String {
     TINY.into()
 }
-fn renderer_name() -> RendererName {
-    RendererName::Qwen3
-}
 fn all_stages() -> Vec<Stage> {
     vec![Stage::Sft, Stage::Rl, Stage::Eval]
 }
 
 impl RunConfig {
+    /// The folder of the model that `model_name` stands for; meaningless for [`TINY`].
+    pub fn model_path(&self) -> &Path {
+        self.model_folder.as_deref().unwrap_or(Path::new(&self.model_name))
+    }
+
+    /// The adapters to train; `None` trains every weight.
+    pub fn lora(&self) -> Option<Lora> {
+        let default = if self.model_name == TINY { 0 } else { LORA_RANK };
+        let rank = self.lora_rank.unwrap_or(default);
+        let Self { lora_alpha: alpha, train_attn, train_mlp, train_unembed, .. } = *self;
+        (rank > 0).then_some(Lora { rank, alpha, train_attn, train_mlp, train_unembed })
+    }
+
     /// The seed that this run gives to its plugins.
     pub fn guest_seed(&self) -> u32 {
         seed::derive(self.seed, Purpose::Guests, &[]) as u32

@@ -6,6 +6,9 @@ use super::RunConfig;
 use crate::error::{Error, Result};
 use crate::sampler::Sampling;
 
+/// Above the width of any matrix that is worth adapting.
+const LORA_RANK_MAX: usize = 1 << 14;
+
 impl RunConfig {
     /// Parses a config; `overrides` are `key=value` with dotted keys, as `--set` takes them. `file` is for messages.
     pub fn parse(file: &Path, text: &str, overrides: &[String]) -> Result<Self> {
@@ -16,8 +19,9 @@ impl RunConfig {
         for pair in overrides {
             set(&mut table, pair)?;
         }
-        let config: Self = table.try_into().map_err(|e| Error::config(overrides.join(" "), e.to_string()))?;
+        let mut config: Self = table.try_into().map_err(|e| Error::config(overrides.join(" "), e.to_string()))?;
         config.check()?;
+        config.lora_rank = Some(config.lora().map_or(0, |lora| lora.rank));
         Ok(config)
     }
 
@@ -57,7 +61,25 @@ impl RunConfig {
         if let Some(arithmetic) = &self.data.arithmetic {
             arithmetic.check()?;
         }
+        self.check_lora()?;
         self.check_rewards()
+    }
+
+    fn check_lora(&self) -> Result<()> {
+        let Some(lora) = self.lora() else { return Ok(()) };
+        if !(lora.alpha.is_finite() && lora.alpha > 0.0) {
+            return Err(Error::config("lora_alpha", "must be a number above 0"));
+        }
+        if lora.rank > LORA_RANK_MAX {
+            return Err(Error::config("lora_rank", format!("must be at most {LORA_RANK_MAX}")));
+        }
+        match lora.train_attn || lora.train_mlp || lora.train_unembed {
+            true => Ok(()),
+            false => Err(Error::config(
+                "lora_rank",
+                "needs `train_attn`, `train_mlp` or `train_unembed`: nothing is trained",
+            )),
+        }
     }
 
     fn check_rewards(&self) -> Result<()> {
@@ -135,6 +157,14 @@ mod tests {
         check(MINIMAL, &["rl.temperature=-1"], "`rl.temperature`");
         check(MINIMAL, &["eval.k=[9]"], "pass@9 needs");
         check(MINIMAL, &["rl.loss_fn=ppoo"], "unknown variant `ppoo`");
+        check(MINIMAL, &["lora_rank=4", "lora_alpha=0"], "`lora_alpha`");
+        check(MINIMAL, &["lora_rank=99999"], "`lora_rank`: must be at most");
+        check(
+            MINIMAL,
+            &["lora_rank=4", "train_attn=false", "train_mlp=false", "train_unembed=false"],
+            "nothing is trained",
+        );
+        check(MINIMAL, &["lora_rang=4"], "unknown field `lora_rang`");
         check(MINIMAL, &["data.arithmetic.number_max=0"], "`data.arithmetic.number_max`");
     }
 
@@ -164,6 +194,21 @@ mod tests {
         let config = RunConfig::parse(Path::new("a.toml"), MINIMAL, &overrides).unwrap();
         assert_eq!((config.seed, config.rl.loss_fn), (7, LossFn::Reinforce));
         assert_eq!((config.data.path, config.rl.top_k), (Some("a b.jsonl".into()), 50));
+    }
+
+    #[test]
+    fn adapters_are_the_default_of_models_worth_keeping() {
+        for (overrides, rank) in [
+            (vec![], 0),
+            (vec!["lora_rank=8"], 8),
+            (vec!["model_name=a/b"], 32),
+            (vec!["model_name=a/b", "lora_rank=0"], 0),
+        ] {
+            let overrides: Vec<String> = overrides.into_iter().map(str::to_owned).collect();
+            let config = RunConfig::parse(Path::new("a.toml"), MINIMAL, &overrides).unwrap();
+            assert_eq!(config.lora_rank, Some(rank), "{overrides:?}");
+            assert_eq!(config.lora().map_or(0, |lora| lora.rank), rank);
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The Qwen3 decoder in plain candle operations, differentiated by autograd.
+//! The decoder of the Llama line in plain candle operations, differentiated by autograd. Families differ by flags: Qwen3
+//! normalises queries and keys per head, Qwen2 has biases on them.
 //!
 //! Only operations with a backward pass appear here: candle's fused softmax, rms-norm and rope return tensors without a
 //! graph, and a model built on them trains nothing, silently. A faster engine may come beside this one; this one stays
@@ -7,6 +8,7 @@
 use candle_core::{D, Device, Result, Tensor};
 
 use super::config::ModelConfig;
+use super::linear::{Linear, LowRank};
 
 /// The layers over one set of weights. Cheap: it holds references to the tensors, not copies.
 pub(crate) struct Decoder {
@@ -14,21 +16,22 @@ pub(crate) struct Decoder {
     embedding: Tensor, // (V, hidden)
     layers: Vec<Layer>,
     norm: Tensor,
-    head: Tensor, // (V, hidden)
+    head: Linear,
+    frequencies: Vec<f32>, // D/2
 }
 
 struct Layer {
     input_norm: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    query_norm: Tensor,
-    key_norm: Tensor,
-    output: Tensor,
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    /// Of a query's and of a key's head, where the family has them.
+    head_norms: Option<(Tensor, Tensor)>,
+    output: Linear,
     post_norm: Tensor,
-    gate: Tensor,
-    up: Tensor,
-    down: Tensor,
+    gate: Linear,
+    up: Linear,
+    down: Linear,
 }
 
 /// Keys and values of the tokens seen so far, one pair per layer, each (B, K, T, D).
@@ -43,29 +46,42 @@ pub(crate) struct Positions {
 }
 
 impl Decoder {
-    /// Builds the layers; `weight` gives the tensor of a Hugging Face name.
-    pub(crate) fn new(config: &ModelConfig, weight: impl Fn(&str) -> Tensor) -> Self {
+    /// Builds the layers; `weight` gives the tensor of a Hugging Face name, `adapter` what a layer has beside its own.
+    pub(crate) fn new(
+        config: &ModelConfig,
+        weight: impl Fn(&str) -> Tensor,
+        adapter: impl Fn(&str) -> Option<LowRank>,
+    ) -> Self {
+        let family = config.model_type;
+        let linear = |name: &str, has_bias: bool| Linear {
+            weight: weight(&format!("{name}.weight")),
+            bias: has_bias.then(|| weight(&format!("{name}.bias"))),
+            adapter: adapter(name),
+        };
         let layer = |index: usize| {
-            let weight = |name: &str| weight(&format!("model.layers.{index}.{name}.weight"));
+            let at = |name: &str| format!("model.layers.{index}.{name}");
+            let norm = |name: &str| weight(&at(&format!("{name}.weight")));
+            let head_norms = || (norm("self_attn.q_norm"), norm("self_attn.k_norm"));
             Layer {
-                input_norm: weight("input_layernorm"),
-                query: weight("self_attn.q_proj"),
-                key: weight("self_attn.k_proj"),
-                value: weight("self_attn.v_proj"),
-                query_norm: weight("self_attn.q_norm"),
-                key_norm: weight("self_attn.k_norm"),
-                output: weight("self_attn.o_proj"),
-                post_norm: weight("post_attention_layernorm"),
-                gate: weight("mlp.gate_proj"),
-                up: weight("mlp.up_proj"),
-                down: weight("mlp.down_proj"),
+                input_norm: norm("input_layernorm"),
+                query: linear(&at("self_attn.q_proj"), family.has_bias()),
+                key: linear(&at("self_attn.k_proj"), family.has_bias()),
+                value: linear(&at("self_attn.v_proj"), family.has_bias()),
+                head_norms: family.normalises_heads().then(head_norms),
+                output: linear(&at("self_attn.o_proj"), false),
+                post_norm: norm("post_attention_layernorm"),
+                gate: linear(&at("mlp.gate_proj"), false),
+                up: linear(&at("mlp.up_proj"), false),
+                down: linear(&at("mlp.down_proj"), false),
             }
         };
         let embedding = weight("model.embed_tokens.weight");
-        let head = if config.tie_word_embeddings { embedding.clone() } else { weight("lm_head.weight") };
+        let tied = || Linear { weight: embedding.clone(), bias: None, adapter: adapter("lm_head") };
+        let head = if config.tie_word_embeddings { tied() } else { linear("lm_head", false) };
         Self {
             layers: (0..config.num_hidden_layers).map(layer).collect(),
             norm: weight("model.norm.weight"),
+            frequencies: config.frequencies(),
             config: config.clone(),
             embedding,
             head,
@@ -89,15 +105,13 @@ impl Decoder {
 
     /// Logits (.., V) of hidden states (.., hidden).
     pub(crate) fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        linear(hidden, &self.head)
+        self.head.forward(hidden)
     }
 
     /// Rotary tables for the positions `at` (B x L, row by row) and a mask from [`mask`].
     pub(crate) fn positions(&self, at: &[u32], (rows, length): (usize, usize), mask: Tensor) -> Result<Positions> {
-        let half = self.config.head_dim / 2;
-        let frequency = |i: usize| (self.config.theta().powf(-2.0 * i as f64 / self.config.head_dim as f64)) as f32;
-        let frequencies: Vec<f32> = (0..half).map(frequency).collect();
-        let angles: Vec<f32> = at.iter().flat_map(|&p| frequencies.iter().map(move |f| p as f32 * f)).collect();
+        let half = self.frequencies.len();
+        let angles: Vec<f32> = at.iter().flat_map(|&p| self.frequencies.iter().map(move |f| p as f32 * f)).collect();
         let angles = Tensor::from_vec(angles, (rows, 1, length, half), mask.device())?;
         Ok(Positions { cos: angles.cos()?, sin: angles.sin()?, mask })
     }
@@ -110,8 +124,8 @@ impl Decoder {
             let normed = rms_norm(&x, &layer.input_norm, self.config.rms_norm_eps)?;
             x = (x + self.attention(layer, &normed, positions, past)?)?;
             let normed = rms_norm(&x, &layer.post_norm, self.config.rms_norm_eps)?;
-            let gated = (linear(&normed, &layer.gate)?.silu()? * linear(&normed, &layer.up)?)?;
-            x = (x + linear(&gated, &layer.down)?)?;
+            let gated = (layer.gate.forward(&normed)?.silu()? * layer.up.forward(&normed)?)?;
+            x = (x + layer.down.forward(&gated)?)?;
         }
         rms_norm(&x, &self.norm, self.config.rms_norm_eps)
     }
@@ -128,9 +142,13 @@ impl Decoder {
         let (eps, width) = (self.config.rms_norm_eps, self.config.head_dim);
         let split = |x: Tensor, heads: usize| x.reshape((rows, length, heads, width))?.transpose(1, 2)?.contiguous();
 
-        let query = rms_norm(&split(linear(x, &layer.query)?, heads)?, &layer.query_norm, eps)?; // (B, H, L, D)
-        let key = rms_norm(&split(linear(x, &layer.key)?, keys)?, &layer.key_norm, eps)?; // (B, K, L, D)
-        let mut value = split(linear(x, &layer.value)?, keys)?; // (B, K, L, D)
+        let mut query = split(layer.query.forward(x)?, heads)?; // (B, H, L, D)
+        let mut key = split(layer.key.forward(x)?, keys)?; // (B, K, L, D)
+        let mut value = split(layer.value.forward(x)?, keys)?; // (B, K, L, D)
+        if let Some((query_norm, key_norm)) = &layer.head_norms {
+            query = rms_norm(&query, query_norm, eps)?;
+            key = rms_norm(&key, key_norm, eps)?;
+        }
         let query = rotate(&query, positions)?;
         let mut key = rotate(&key, positions)?;
         if let Some(past) = past {
@@ -148,7 +166,7 @@ impl Decoder {
         let scores = scores.reshape((rows, keys, group, length, total))?.broadcast_add(&positions.mask)?;
         let attended = softmax(&scores)?.reshape((rows, keys, group * length, total))?.matmul(&value)?;
         let attended = attended.reshape((rows, heads, length, width))?.transpose(1, 2)?;
-        linear(&attended.reshape((rows, length, heads * width))?, &layer.output)
+        layer.output.forward(&attended.reshape((rows, length, heads * width))?)
     }
 }
 
@@ -176,15 +194,6 @@ pub(crate) fn mask(
 ) -> Result<Tensor> {
     let values: Vec<f32> = visible.map(|seen| if seen { 0.0 } else { f32::NEG_INFINITY }).collect();
     Tensor::from_vec(values, (rows, 1, 1, queries, keys), device)
-}
-
-/// x W^T over the last dimension.
-fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    let mut shape = x.dims().to_vec();
-    let width = shape.pop().unwrap_or(1);
-    let rows: usize = shape.iter().product();
-    shape.push(weight.dim(0)?);
-    x.reshape((rows, width))?.matmul(&weight.t()?)?.reshape(shape)
 }
 
 /// x / sqrt(mean(x^2) + eps) * weight (Zhang and Sennrich 2019), over the last dimension.

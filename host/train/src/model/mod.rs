@@ -1,24 +1,31 @@
-//! A policy: a decoder of the Qwen3 architecture, its weights, and the Hugging Face folder it is read from and written
-//! to (`config.json`, `model.safetensors`).
+//! A policy: a decoder of one of three families, its weights, perhaps adapters, and the Hugging Face folder all that is
+//! read from and written to.
 
 mod config;
 pub(crate) mod decoder;
+pub(crate) mod files;
+mod linear;
+pub(crate) mod lora;
+mod rope;
 mod weights;
 
-pub use config::{ModelConfig, RopeParameters};
+pub use config::{Family, ModelConfig, TokenIds};
 pub(crate) use decoder::Decoder;
+pub use lora::{Adapter, Lora};
+pub use rope::{Rope, RopeParameters};
 pub use weights::Weights;
 
 use candle_core::{Device, Tensor};
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// A model being trained. Owns its weights: sampling borrows it, updating needs it mutably, so no sampler outlives an
 /// update. Memory: one f32 per parameter, plus the activations of whatever graph is alive.
 pub struct Policy {
     config: ModelConfig,
     weights: Weights,
+    adapter: Option<Adapter>,
     decoder: Decoder,
 }
 
@@ -26,22 +33,46 @@ impl Policy {
     /// A model with random weights.
     pub fn random(config: ModelConfig, seed: u64) -> Result<Self> {
         let weights = Weights::random(&config, seed, &Device::Cpu)?;
-        Ok(Self::assemble(config, weights))
+        Ok(Self::assemble(config, weights, None))
     }
 
-    /// Reads a Hugging Face folder.
+    /// Reads the model in a Hugging Face folder.
     pub fn read(folder: &Path) -> Result<Self> {
         let config = ModelConfig::read(&folder.join("config.json"))?;
-        let weights = Weights::read(&folder.join("model.safetensors"), &config, &Device::Cpu)?;
-        Ok(Self::assemble(config, weights))
+        let weights = Weights::read(folder, &config, &Device::Cpu)?;
+        Ok(Self::assemble(config, weights, None))
     }
 
-    /// Writes `config.json` and `model.safetensors` into an existing folder.
+    /// The same model under the adapters that PEFT, or a run of ours, left in `folder`.
+    pub fn with_adapter(self, folder: &Path) -> Result<Self> {
+        let Self { config, weights, .. } = self.merged()?;
+        let adapter = Adapter::read(folder, &config, &weights, &Device::Cpu)?;
+        Ok(Self::assemble(config, weights, Some(adapter)))
+    }
+
+    /// The same model, frozen, under new adapters that change nothing yet. `base` is what whoever loads the adapters
+    /// shall find as the model's name or path.
+    pub fn with_new_adapter(self, lora: &Lora, base: &str, seed: u64) -> Result<Self> {
+        let Self { config, weights, .. } = self.merged()?;
+        let adapter = Adapter::new(&config, lora, base, seed, &Device::Cpu)?;
+        Ok(Self::assemble(config, weights, Some(adapter)))
+    }
+
+    /// The model with its adapters, if it has any, added to its weights.
+    pub fn merged(self) -> Result<Self> {
+        let Self { mut config, weights, adapter: Some(adapter), .. } = self else { return Ok(self) };
+        let weights = adapter.merge(&mut config, &weights)?;
+        Ok(Self::assemble(config, weights, None))
+    }
+
+    /// Writes what is trained into an existing folder: the adapters under PEFT's names, or else the model as a Hugging
+    /// Face folder.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        let file = folder.join("config.json");
-        let text = serde_json::to_string_pretty(&self.config).map_err(|e| Error::model(&file, e.to_string()))?;
-        std::fs::write(&file, text + "\n").map_err(Error::io("write", &file))?;
-        self.weights.write(&folder.join("model.safetensors"))
+        if let Some(adapter) = &self.adapter {
+            return adapter.write(folder);
+        }
+        self.config.write(&folder.join("config.json"))?;
+        self.weights.write(folder)
     }
 
     /// The model's shape.
@@ -49,9 +80,14 @@ impl Policy {
         &self.config
     }
 
-    /// The trainable tensors.
-    pub fn weights(&self) -> &Weights {
-        &self.weights
+    /// The adapters, if it has any.
+    pub fn adapter(&self) -> Option<&Adapter> {
+        self.adapter.as_ref()
+    }
+
+    /// What training moves: the adapters, or else every weight.
+    pub fn trainable(&self) -> &Weights {
+        self.adapter.as_ref().map_or(&self.weights, Adapter::weights)
     }
 
     /// Log-probabilities (N) of `targets`, one per place in `places`; both are flat over `ids` (B, L), and the target
@@ -63,12 +99,18 @@ impl Policy {
 
     /// The same layers over the same weights, without gradient tracking: what sampling runs on.
     pub(crate) fn frozen(&self) -> Decoder {
-        Decoder::new(&self.config, |name| self.weights.tracked(name).detach())
+        let adapter = |module: &str| self.adapter.as_ref()?.detached(module);
+        Decoder::new(&self.config, |name| self.weights.tracked(name).detach(), adapter)
     }
 
-    fn assemble(config: ModelConfig, weights: Weights) -> Self {
-        let decoder = Decoder::new(&config, |name| weights.tracked(name));
-        Self { config, weights, decoder }
+    fn assemble(config: ModelConfig, weights: Weights, adapter: Option<Adapter>) -> Self {
+        let decoder = match &adapter {
+            Some(adapter) => {
+                Decoder::new(&config, |name| weights.tracked(name).detach(), |module| adapter.tracked(module))
+            }
+            None => Decoder::new(&config, |name| weights.tracked(name), |_| None),
+        };
+        Self { config, weights, adapter, decoder }
     }
 }
 

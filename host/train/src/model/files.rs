@@ -1,0 +1,183 @@
+//! Tensors on disk as Hugging Face folders hold them: one safetensors file, or shards with an index that says which
+//! tensor lies where. Read in f32 whatever they are stored in; written in f32, in shards where a file would grow too big.
+
+use candle_core::safetensors::Load;
+use candle_core::{DType, Device, Tensor};
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// The file of a model that is not in shards.
+pub(crate) const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+/// Bytes of tensors in one file at most; transformers' figure.
+const SHARD_BYTES_MAX: usize = 5_000_000_000;
+
+/// Longest accepted text file of a model folder: far above any index, far below what exhausts memory.
+const TEXT_BYTES_MAX: u64 = 64 << 20;
+
+/// `model.safetensors.index.json`.
+#[derive(Serialize, Deserialize)]
+struct Index {
+    #[serde(default)]
+    metadata: serde_json::Map<String, serde_json::Value>,
+    /// Tensor to file.
+    weight_map: BTreeMap<String, String>,
+}
+
+/// Reads a text file of a model folder.
+pub(crate) fn read_text(file: &Path) -> Result<String> {
+    let bytes = read_bounded(file)?;
+    String::from_utf8(bytes).map_err(|_| Error::model(file, "is not UTF-8 text"))
+}
+
+/// Reads a small file of a model folder.
+pub(crate) fn read_bounded(file: &Path) -> Result<Vec<u8>> {
+    let mut bytes = vec![];
+    let opened = fs::File::open(file).map_err(Error::io("read", file))?;
+    opened.take(TEXT_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(Error::io("read", file))?;
+    match bytes.len() as u64 > TEXT_BYTES_MAX {
+        true => Err(Error::model(file, format!("is larger than {} MiB", TEXT_BYTES_MAX >> 20))),
+        false => Ok(bytes),
+    }
+}
+
+/// The tensors of a model folder, in f32.
+pub(super) fn read_model(folder: &Path, device: &Device) -> Result<BTreeMap<String, Tensor>> {
+    let mut tensors = BTreeMap::new();
+    for file in weight_files(folder)? {
+        tensors.extend(read(&file, device)?);
+    }
+    Ok(tensors)
+}
+
+/// The tensors of one safetensors file, in f32.
+pub(super) fn read(file: &Path, device: &Device) -> Result<BTreeMap<String, Tensor>> {
+    let damaged = |e: safetensors::SafeTensorError| {
+        Error::model(file, format!("is not a whole safetensors file ({e}); copy or download it again"))
+    };
+    let bytes = fs::read(file).map_err(Error::io("read", file))?;
+    let views = SafeTensors::deserialize(&bytes).map_err(damaged)?;
+    let one = |(name, view): (&str, safetensors::tensor::TensorView)| {
+        if !matches!(view.dtype(), Dtype::F32 | Dtype::F16 | Dtype::BF16) {
+            let message = format!("tensor {name} is stored as {:?}; f32, f16 and bf16 weights are read", view.dtype());
+            return Err(Error::model(file, message));
+        }
+        Ok((name.to_owned(), view.load(device)?.to_dtype(DType::F32)?))
+    };
+    views.iter().map(one).collect()
+}
+
+/// The files that hold a model's tensors.
+fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
+    if single.is_file() {
+        return Ok(vec![single]);
+    }
+    if !index.is_file() {
+        let other =
+            if folder.join("pytorch_model.bin").is_file() { "; convert pytorch_model.bin to safetensors" } else { "" };
+        return Err(Error::model(folder, format!("holds neither {SINGLE} nor {INDEX}{other}")));
+    }
+    let parsed: Index = serde_json::from_str(&read_text(&index)?).map_err(|e| Error::model(&index, e.to_string()))?;
+    let mut names: Vec<String> = parsed.weight_map.into_values().collect();
+    names.sort();
+    names.dedup();
+    // A name is a file of this folder and nothing else's.
+    if let Some(name) = names.iter().find(|name| Path::new(name).file_name().is_none_or(|file| file != name.as_str())) {
+        return Err(Error::model(&index, format!("names a shard {name:?}, which is no file name")));
+    }
+    if let Some(missing) = names.iter().find(|name| !folder.join(name).is_file()) {
+        let message =
+            format!("shard {missing} is missing; {INDEX} names {} of them: copy or download it again", names.len());
+        return Err(Error::model(folder, message));
+    }
+    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+}
+
+/// Writes a model's tensors into an existing folder.
+pub(super) fn write_model(folder: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    write_shards(folder, tensors, SHARD_BYTES_MAX)
+}
+
+fn write_shards(folder: &Path, tensors: &BTreeMap<String, Tensor>, bytes_max: usize) -> Result<()> {
+    let shards = shards(tensors, bytes_max);
+    if let [all] = shards.as_slice() {
+        return write(&folder.join(SINGLE), all);
+    }
+    let mut weight_map = BTreeMap::new();
+    for (index, shard) in shards.iter().enumerate() {
+        let name = format!("model-{:05}-of-{:05}.safetensors", index + 1, shards.len());
+        write(&folder.join(&name), shard)?;
+        weight_map.extend(shard.keys().map(|tensor| (tensor.clone(), name.clone())));
+    }
+    let total: usize = tensors.values().map(bytes).sum();
+    let index = Index { metadata: serde_json::Map::from_iter([("total_size".into(), total.into())]), weight_map };
+    let file = folder.join(INDEX);
+    let text = serde_json::to_string_pretty(&index).map_err(|e| Error::model(&file, e.to_string()))?;
+    fs::write(&file, text + "\n").map_err(Error::io("write", &file))
+}
+
+/// Writes one safetensors file. Not atomic: callers write into a folder that is not yet in its place.
+pub(super) fn write(file: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    // Older transformers refuse a file that does not say which framework's layout it has.
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize_to_file(tensors, Some(metadata), file).map_err(|e| Error::model(file, e.to_string()))
+}
+
+/// Fills shards in the tensors' order.
+fn shards(tensors: &BTreeMap<String, Tensor>, bytes_max: usize) -> Vec<BTreeMap<String, Tensor>> {
+    let mut shards = vec![BTreeMap::new()];
+    let mut filled = 0;
+    for (name, tensor) in tensors {
+        if filled > 0 && filled + bytes(tensor) > bytes_max {
+            shards.push(BTreeMap::new());
+            filled = 0;
+        }
+        filled += bytes(tensor);
+        if let Some(shard) = shards.last_mut() {
+            shard.insert(name.clone(), tensor.clone());
+        }
+    }
+    shards
+}
+
+fn bytes(tensor: &Tensor) -> usize {
+    tensor.elem_count() * tensor.dtype().size_in_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_too_big_for_one_file_is_split_and_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let tensor = |value: f32| Tensor::new(vec![value; 10], &Device::Cpu).unwrap();
+        let tensors: BTreeMap<String, Tensor> =
+            (0..5).map(|index| (format!("layer.{index}"), tensor(index as f32))).collect();
+        write_shards(folder.path(), &tensors, 99).unwrap(); // 40 bytes each: two to a file
+        let mut names: Vec<String> =
+            fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        assert_eq!(names.len(), 4, "{names:?}");
+        assert_eq!(names[0], "model-00001-of-00003.safetensors");
+        let index: Index = serde_json::from_str(&read_text(&folder.path().join(INDEX)).unwrap()).unwrap();
+        assert_eq!(index.metadata["total_size"], 200);
+        let read = read_model(folder.path(), &Device::Cpu).unwrap();
+        assert_eq!(read.keys().collect::<Vec<_>>(), tensors.keys().collect::<Vec<_>>());
+        assert_eq!(read["layer.4"].to_vec1::<f32>().unwrap(), [4.0; 10]);
+    }
+
+    #[test]
+    fn a_tensor_larger_than_a_shard_gets_one_of_its_own() {
+        let tensors = BTreeMap::from([("a".to_owned(), Tensor::new(&[1f32; 9], &Device::Cpu).unwrap())]);
+        assert_eq!(shards(&tensors, 1).len(), 1);
+    }
+}

@@ -1,0 +1,307 @@
+//! Low-rank adapters (Hu et al. 2021, LoRA): a frozen model, and beside some of its matrices W a trained product, so that
+//! the layer computes W + (alpha / rank) B A. On disk as PEFT has them: `adapter_config.json`, `adapter_model.safetensors`.
+
+use candle_core::{Device, Tensor};
+use rand_distr::{Distribution, Uniform};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::config::ModelConfig;
+use super::files;
+use super::linear::LowRank;
+use super::weights::{Weights, parameter_shapes};
+use crate::error::{Error, Result};
+use crate::seed::{self, Purpose};
+
+/// The file that makes a folder an adapter.
+pub(crate) const ADAPTER_CONFIG: &str = "adapter_config.json";
+const ADAPTER: &str = "adapter_model.safetensors";
+const PREFIX: &str = "base_model.model.";
+const HEAD: &str = "lm_head";
+
+/// Which layers get adapters, and of which shape. The names are tinker's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lora {
+    /// Width of the bottleneck, at least 1.
+    pub rank: usize,
+    /// The adapter's share is `alpha / rank`.
+    pub alpha: f64,
+    /// Adapters on the four projections of attention.
+    pub train_attn: bool,
+    /// Adapters on the three matrices of the MLP.
+    pub train_mlp: bool,
+    /// An adapter on the head that gives logits; a tied embedding stays as it is.
+    pub train_unembed: bool,
+}
+
+/// The adapters of one model. Its variables are what is trained; the model beside it is not.
+#[derive(Debug)]
+pub struct Adapter {
+    rank: usize,
+    alpha: f64,
+    base: String,
+    weights: Weights,
+}
+
+/// `adapter_config.json`, as far as it matters here.
+#[derive(Serialize, Deserialize)]
+struct PeftConfig {
+    peft_type: String,
+    #[serde(default)]
+    task_type: Option<String>,
+    #[serde(default)]
+    base_model_name_or_path: Option<String>,
+    r: usize,
+    lora_alpha: f64,
+    #[serde(default)]
+    target_modules: Value,
+    #[serde(default = "none")]
+    bias: String,
+    #[serde(flatten)]
+    more: Map<String, Value>,
+}
+
+fn none() -> String {
+    "none".into()
+}
+
+/// What PEFT can switch on and is not computed here.
+const UNSUPPORTED: [&str; 16] = [
+    "use_dora",
+    "use_rslora",
+    "use_qalora",
+    "use_bdlora",
+    "kasa_config",
+    "monteclora_config",
+    "arrow_config",
+    "alora_invocation_tokens",
+    "fan_in_fan_out",
+    "lora_bias",
+    "modules_to_save",
+    "rank_pattern",
+    "alpha_pattern",
+    "trainable_token_indices",
+    "layer_replication",
+    "target_parameters",
+];
+
+impl Adapter {
+    /// New adapters that change nothing yet: A drawn as PEFT draws it, B zero. `base` is what PEFT shall find as the
+    /// model's name or path.
+    pub(super) fn new(config: &ModelConfig, lora: &Lora, base: &str, seed: u64, device: &Device) -> Result<Self> {
+        let mut tensors = BTreeMap::new();
+        for (index, (module, [out, width])) in modules(config).into_iter().enumerate() {
+            if !lora.adapts(&module) {
+                continue;
+            }
+            let bound = 1.0 / (width as f32).sqrt();
+            let uniform = Uniform::new(-bound, bound).map_err(|e| Error::config("lora_rank", e.to_string()))?;
+            let values = uniform.sample_iter(seed::generator(seed, Purpose::Adapters, &[index as u64]));
+            let a: Vec<f32> = values.take(lora.rank * width).collect();
+            tensors.insert(name(&module, 'A'), Tensor::from_vec(a, (lora.rank, width), device)?);
+            tensors
+                .insert(name(&module, 'B'), Tensor::from_vec(vec![0f32; out * lora.rank], (out, lora.rank), device)?);
+        }
+        if tensors.is_empty() {
+            let message = "adapters need at least one of `train_attn`, `train_mlp` and `train_unembed`";
+            return Err(Error::config("lora_rank", message));
+        }
+        Ok(Self { rank: lora.rank, alpha: lora.alpha, base: base.to_owned(), weights: Weights::of(tensors)? })
+    }
+
+    /// Reads what [`Adapter::write`] or PEFT wrote for a model with these weights.
+    pub(super) fn read(folder: &Path, config: &ModelConfig, model: &Weights, device: &Device) -> Result<Self> {
+        let peft = peft_config(folder)?;
+        let file = folder.join(ADAPTER);
+        if !file.is_file() {
+            return Err(Error::model(folder, format!("holds {ADAPTER_CONFIG} but no {ADAPTER}")));
+        }
+        let mut found = files::read(&file, device)?;
+        let mut tensors = BTreeMap::new();
+        for (module, [out, width]) in modules(config) {
+            for (letter, shape) in [('A', [peft.r, width]), ('B', [out, peft.r])] {
+                let Some(tensor) = found.remove(&name(&module, letter)) else { continue };
+                if tensor.dims() != shape {
+                    let message = format!(
+                        "the adapter of {module} has a lora_{letter} of shape {:?}; for this model and \
+                                           r = {} it would be {shape:?}",
+                        tensor.dims(),
+                        peft.r
+                    );
+                    return Err(Error::model(&file, message));
+                }
+                tensors.insert(name(&module, letter), tensor);
+            }
+            let parts = ['A', 'B'].map(|letter| tensors.contains_key(&name(&module, letter)));
+            if parts[0] != parts[1] {
+                return Err(Error::model(&file, format!("the adapter of {module} has only one of lora_A and lora_B")));
+            }
+        }
+        for (name, tensor) in found {
+            check_copy(&name, &tensor, model).map_err(|message| Error::model(&file, message))?;
+        }
+        if tensors.is_empty() {
+            return Err(Error::model(&file, "holds no adapter of this model's layers"));
+        }
+        let base = peft.base_model_name_or_path.unwrap_or_default();
+        Ok(Self { rank: peft.r, alpha: peft.lora_alpha, base, weights: Weights::of(tensors)? })
+    }
+
+    /// Writes both files into an existing folder.
+    pub(super) fn write(&self, folder: &Path) -> Result<()> {
+        let targets: BTreeSet<&str> =
+            self.modules().map(|module| module.rsplit_once('.').map_or(module, |(_, last)| last)).collect();
+        let more = serde_json::json!({
+            "fan_in_fan_out": false, "inference_mode": true, "init_lora_weights": true, "lora_dropout": 0.0,
+            "modules_to_save": null,
+        });
+        let peft = PeftConfig {
+            peft_type: "LORA".into(),
+            task_type: Some("CAUSAL_LM".into()),
+            base_model_name_or_path: Some(self.base.clone()),
+            r: self.rank,
+            lora_alpha: self.alpha,
+            target_modules: serde_json::json!(targets),
+            bias: none(),
+            more: more.as_object().cloned().unwrap_or_default(),
+        };
+        let file = folder.join(ADAPTER_CONFIG);
+        let text = serde_json::to_string_pretty(&peft).map_err(|e| Error::model(&file, e.to_string()))?;
+        std::fs::write(&file, text + "\n").map_err(Error::io("write", &file))?;
+        files::write(&folder.join(ADAPTER), &self.weights.tensors())
+    }
+
+    /// What is trained.
+    pub(super) fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// The adapter of a layer, with its gradient tracked.
+    pub(super) fn tracked(&self, module: &str) -> Option<LowRank> {
+        let (a, b) = (self.weights.get(&name(module, 'A'))?, self.weights.get(&name(module, 'B'))?);
+        Some(LowRank { a, b, scale: self.scale() })
+    }
+
+    /// The adapter of a layer, without.
+    pub(super) fn detached(&self, module: &str) -> Option<LowRank> {
+        self.tracked(module).map(|LowRank { a, b, scale }| LowRank { a: a.detach(), b: b.detach(), scale })
+    }
+
+    /// The model's weights with every adapter added. A tied head that has one is no longer the embedding: then the config
+    /// is untied.
+    pub(super) fn merge(&self, config: &mut ModelConfig, model: &Weights) -> Result<Weights> {
+        let mut tensors = model.tensors();
+        let modules: Vec<&str> = self.modules().collect();
+        if config.tie_word_embeddings && modules.contains(&HEAD) {
+            config.tie_word_embeddings = false;
+            tensors.insert(format!("{HEAD}.weight"), model.tracked(EMBEDDING));
+        }
+        for module in modules {
+            let Some(LowRank { a, b, scale }) = self.detached(module) else { continue };
+            if let Some(weight) = tensors.get_mut(&format!("{module}.weight")) {
+                *weight = (weight.detach() + (b.matmul(&a)? * scale)?)?;
+            }
+        }
+        Weights::of(tensors)
+    }
+
+    /// Why training cannot go on with this adapter as `lora` says, if it cannot.
+    pub(crate) fn check(&self, config: &ModelConfig, lora: &Lora) -> std::result::Result<(), String> {
+        if (self.rank, self.alpha) != (lora.rank, lora.alpha) {
+            return Err(format!(
+                "it has lora_rank = {} and lora_alpha = {}, the config says {} and {}",
+                self.rank, self.alpha, lora.rank, lora.alpha
+            ));
+        }
+        let wanted: BTreeSet<String> =
+            modules(config).into_iter().map(|(module, _)| module).filter(|module| lora.adapts(module)).collect();
+        match wanted == self.modules().map(str::to_owned).collect() {
+            true => Ok(()),
+            false => Err("it adapts other layers than `train_attn`, `train_mlp` and `train_unembed` ask for".into()),
+        }
+    }
+
+    fn scale(&self) -> f64 {
+        self.alpha / self.rank as f64
+    }
+
+    fn modules(&self) -> impl Iterator<Item = &str> {
+        let suffix = ".lora_A.weight";
+        self.weights.iter().filter_map(move |(name, _)| name.strip_prefix(PREFIX)?.strip_suffix(suffix))
+    }
+}
+
+impl Lora {
+    fn adapts(&self, module: &str) -> bool {
+        match module {
+            HEAD => self.train_unembed,
+            _ if module.contains(".self_attn.") => self.train_attn,
+            _ => self.train_mlp,
+        }
+    }
+}
+
+/// The name or path of the model that the adapter in `folder` belongs to.
+pub(crate) fn base_of(folder: &Path) -> Result<String> {
+    let base = peft_config(folder)?.base_model_name_or_path.filter(|base| !base.is_empty());
+    base.ok_or_else(|| Error::model(folder, format!("{ADAPTER_CONFIG} has no `base_model_name_or_path`")))
+}
+
+fn peft_config(folder: &Path) -> Result<PeftConfig> {
+    let file = folder.join(ADAPTER_CONFIG);
+    let failed = |message: String| Error::model(&file, message);
+    let peft: PeftConfig = serde_json::from_str(&files::read_text(&file)?).map_err(|e| failed(e.to_string()))?;
+    if peft.peft_type != "LORA" {
+        return Err(failed(format!("peft_type is \"{}\"; only \"LORA\" is read", peft.peft_type)));
+    }
+    let empty = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Object(map) => map.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        _ => false,
+    };
+    if let Some(key) = UNSUPPORTED.iter().find(|key| peft.more.get(**key).is_some_and(|value| !empty(value))) {
+        return Err(failed(format!("`{key}` is not supported; merge the adapter with PEFT and load the merged model")));
+    }
+    match () {
+        () if peft.bias != "none" => Err(failed(format!("bias = \"{}\" is not supported", peft.bias))),
+        () if peft.r == 0 || !peft.lora_alpha.is_finite() => {
+            Err(failed("`r` or `lora_alpha` is no usable number".into()))
+        }
+        () => Ok(peft),
+    }
+}
+
+/// PEFT stores the frozen head and embedding beside an adapter of the head. A copy of ours is no news; anything else is.
+fn check_copy(name: &str, tensor: &Tensor, model: &Weights) -> std::result::Result<(), String> {
+    let plain = name.strip_prefix(PREFIX).unwrap_or(name).replace(".base_layer.", ".");
+    let ours = model.get(&plain).or_else(|| model.get(EMBEDDING).filter(|_| plain == format!("{HEAD}.weight")));
+    let bits = |tensor: &Tensor| tensor.flatten_all().and_then(|flat| flat.to_vec1::<f32>()).ok();
+    match ours {
+        Some(ours) if ours.dims() == tensor.dims() && bits(&ours) == bits(tensor) => Ok(()),
+        Some(_) => Err(format!("tensor {name} replaces weights of the model; merge the adapter with PEFT first")),
+        None => Err(format!("tensor {name} belongs to no adapter of this model's layers")),
+    }
+}
+
+const EMBEDDING: &str = "model.embed_tokens.weight";
+
+/// Name and shape of every matrix that can have an adapter.
+fn modules(config: &ModelConfig) -> Vec<(String, [usize; 2])> {
+    let matrix = |(name, shape): (String, Vec<usize>)| {
+        let module = name.strip_suffix("_proj.weight").map(|start| format!("{start}_proj"))?;
+        let [out, width] = shape[..] else { return None };
+        Some((module, [out, width]))
+    };
+    let head = (HEAD.to_owned(), [config.vocab_size, config.hidden_size]);
+    parameter_shapes(config).into_iter().filter_map(matrix).chain([head]).collect()
+}
+
+fn name(module: &str, letter: char) -> String {
+    format!("{PREFIX}{module}.lora_{letter}.weight")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! The Qwen3 chat format, written out: every piece of it with what it is for.
+
+use rewarden_runtime::{Message, Role};
+
+use super::{Piece, RendererName};
+use crate::tokenizer::{IM_END, IM_START};
+
+const NO_THOUGHT: &str = "<think>\n\n</think>\n\n";
+
+/// What a policy continues with its next message.
+pub(super) fn prompt(messages: &[Message], name: RendererName) -> Vec<Piece> {
+    let mut pieces = conversation(messages, name, |_| false);
+    pieces.extend(opening(Role::Assistant));
+    if name == RendererName::Qwen3DisableThinking {
+        pieces.push(Piece::text(NO_THOUGHT));
+    }
+    pieces
+}
+
+fn opening(role: Role) -> [Piece; 2] {
+    let role = match role {
+        Role::System => "system",
+        Role::Assistant => "assistant",
+        Role::User | Role::Tool => "user", // the format shows tool results as the user's words
+    };
+    [Piece::special(IM_START, false), Piece::text(format!("{role}\n"))]
+}
+
+fn closing(trained: bool) -> [Piece; 2] {
+    [Piece::special(IM_END, trained), Piece::text("\n")]
+}
+
+/// A whole conversation; `trains` tells which messages are learnt.
+pub(super) fn conversation(messages: &[Message], name: RendererName, trains: impl Fn(usize) -> bool) -> Vec<Piece> {
+    let last_query = messages.iter().rposition(is_query);
+    let mut pieces = vec![];
+    for (index, message) in messages.iter().enumerate() {
+        let neighbour_is_tool = |other: Option<usize>| {
+            other.and_then(|other| messages.get(other)).is_some_and(|other| other.role == Role::Tool)
+        };
+        match message.role {
+            Role::System | Role::User => {
+                pieces.extend(opening(message.role));
+                pieces.push(Piece::text(&message.content));
+                pieces.extend(closing(false));
+            }
+            Role::Assistant => {
+                let after_query = last_query.is_none_or(|query| index > query);
+                let place = Place { current: after_query, last: index + 1 == messages.len() };
+                pieces.extend(assistant(message, place, name, trains(index)));
+            }
+            Role::Tool => {
+                if !neighbour_is_tool(index.checked_sub(1)) {
+                    pieces.push(Piece::special(IM_START, false));
+                    pieces.push(Piece::text("user"));
+                }
+                pieces.push(Piece::text(format!("\n<tool_response>\n{}\n</tool_response>", message.content)));
+                if !neighbour_is_tool(Some(index + 1)) {
+                    pieces.extend(closing(false));
+                }
+            }
+        }
+    }
+    pieces
+}
+
+/// Where an assistant message stands: thoughts are shown only on messages that answer the last query.
+struct Place {
+    current: bool,
+    last: bool,
+}
+
+fn assistant(message: &Message, place: Place, name: RendererName, trained: bool) -> Vec<Piece> {
+    let (thought, content) = split_thought(&message.content);
+    let mut pieces = opening(Role::Assistant).to_vec();
+    let mut body = String::new();
+    if place.current && (place.last || !thought.is_empty()) {
+        let block = format!("<think>\n{}\n</think>\n\n", thought.trim_matches('\n'));
+        // Without thinking the empty block belongs to the prompt, so it is given, not learnt.
+        match name {
+            RendererName::Qwen3DisableThinking if block == NO_THOUGHT => pieces.push(Piece::text(block)),
+            _ => body.push_str(&block),
+        }
+        body.push_str(content.trim_start_matches('\n'));
+    } else {
+        body.push_str(content);
+    }
+    for (index, call) in message.tool_calls.iter().enumerate() {
+        if index > 0 || !content.is_empty() {
+            body.push('\n');
+        }
+        let (name, arguments) = (&call.name, &call.arguments);
+        body.push_str(&format!("<tool_call>\n{{\"name\": \"{name}\", \"arguments\": {arguments}}}\n</tool_call>"));
+    }
+    pieces.push(Piece::Text { text: body, trained });
+    pieces.extend(closing(trained));
+    pieces
+}
+
+/// A user message that is a question, not a tool result in the user's clothes.
+fn is_query(message: &Message) -> bool {
+    let wrapped = message.content.starts_with("<tool_response>") && message.content.ends_with("</tool_response>");
+    message.role == Role::User && !wrapped
+}
+
+/// The thought and the rest of an assistant message.
+fn split_thought(content: &str) -> (&str, &str) {
+    let Some((before, _)) = content.split_once("</think>") else { return ("", content) };
+    let before = before.trim_end_matches('\n');
+    let thought = before.rsplit_once("<think>").map_or(before, |(_, thought)| thought).trim_start_matches('\n');
+    let rest = content.rsplit_once("</think>").map_or("", |(_, rest)| rest);
+    (thought, rest.trim_start_matches('\n'))
+}
