@@ -48,7 +48,7 @@ fn a_checkpoint_is_a_model_to_start_from() {
     let (first, second) = (folder(), folder());
     finish(small("sft", first.path()));
     let mut again = small("sft", second.path());
-    again.args(["--set", "sft.learning_rate=0", "--set"]);
+    again.args(["--set", "sft.learning_rate=0", "--set", "lora_rank=0", "--set"]);
     again.arg(format!("model_name={}", first.path().join("sft/checkpoints/000012").display()));
     finish(again);
     let weights = |run: &tempfile::TempDir| checkpoint(run.path(), "sft", "000012", "model.safetensors");
