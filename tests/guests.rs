@@ -14,8 +14,12 @@ use serde_json::Value;
 use crate::languages::built;
 
 /// Folders whose every subfolder is a plugin, and the file each must have besides its source.
-const PLUGIN_FOLDERS: [(&str, &str); 3] =
-    [("rewards", "cases.jsonl"), ("guest-examples", "README.md"), ("tests/guests", "Cargo.toml")];
+const PLUGIN_FOLDERS: [(&str, &str); 4] = [
+    ("rewards", "cases.jsonl"),
+    ("guest-examples", "README.md"),
+    ("tests/guests", "Cargo.toml"),
+    ("tests/foreign", "plugin.toml"),
+];
 
 pub(crate) static GSM8K: LazyLock<PathBuf> = LazyLock::new(|| build("rewards/gsm8k"));
 pub(crate) static FIRST_REWARD: LazyLock<PathBuf> = LazyLock::new(|| build("guest-examples/first-reward"));
@@ -29,7 +33,14 @@ pub(crate) static RANKER: LazyLock<PathBuf> = LazyLock::new(|| build("tests/gues
 pub(crate) static STD: LazyLock<PathBuf> = LazyLock::new(|| build_wasip2("std-guest"));
 
 /// Plugins in other languages than Rust, and whether each is sealed; built where their compiler is.
-const FOREIGN: [(&str, bool); 2] = [("guest-examples/final-answer-c", true), ("guest-examples/final-answer-go", true)];
+const FOREIGN: [(&str, bool); 6] = [
+    ("guest-examples/final-answer-python", true),
+    ("guest-examples/final-answer-ts", true),
+    ("guest-examples/final-answer-c", true),
+    ("guest-examples/final-answer-go", true),
+    ("tests/foreign/sins-python", false),
+    ("tests/foreign/sins-ts", false),
+];
 
 /// Every plugin in Rust of the tree, what builds it, and whether it is sealed. A new folder that is not listed here fails
 /// `none_is_forgotten`.
@@ -144,7 +155,7 @@ fn none_is_forgotten() {
                 "{name} has no test: list it in tests/guests.rs, write one"
             );
             assert!(entry.join(needed).is_file(), "{name} has no {needed}");
-            assert!(folder == "tests/guests" || entry.join("README.md").is_file(), "{name} has no README.md");
+            assert!(folder.starts_with("tests/") || entry.join("README.md").is_file(), "{name} has no README.md");
         }
     }
     assert!(root().join("guest-examples/README.md").is_file());

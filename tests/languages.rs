@@ -3,6 +3,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::guests::rewarden;
 
@@ -17,8 +18,40 @@ pub(crate) fn built(dir: &Path) -> Option<PathBuf> {
     if output.status.success() {
         return Some(PathBuf::from(stdout.lines().next().expect("the path comes first")));
     }
-    let all = env::var_os("REWARDEN_TEST_LANGUAGES").is_some_and(|which| which == "all");
-    assert!(stderr.contains(ABSENT) && !all, "{}: {stderr}", dir.display());
-    println!("skipped: {} needs a compiler: {}", dir.display(), stderr.trim());
+    assert!(stderr.contains(ABSENT), "{}: {stderr}", dir.display());
+    skip(&format!("{} needs a compiler: {}", dir.display(), stderr.trim()));
     None
+}
+
+/// Says what is not tested, or fails where everything must be.
+#[track_caller]
+fn skip(why: &str) {
+    let all = env::var_os("REWARDEN_TEST_LANGUAGES").is_some_and(|which| which == "all");
+    assert!(!all, "{why}");
+    println!("skipped: {why}");
+}
+
+/// Runs a language's own test command and expects success; skipped by name where there is no such program.
+#[track_caller]
+pub(crate) fn run(what: &str, command: &mut Command, install: &str) {
+    match command.output() {
+        Ok(output) => {
+            let said = [output.stdout, output.stderr].concat();
+            assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&said));
+        }
+        Err(_) => skip(&format!("{what} is not installed:\n  {install}")),
+    }
+}
+
+/// Runs the unit tests of a folder under an ordinary Python, with the SDK at `path`.
+#[track_caller]
+pub(crate) fn python_tests(folder: &Path, path: &str, arguments: &[&str]) {
+    const INSTALL: &str = "Python 3.10 or newer, from your system or https://python.org";
+    let version = Command::new("python3").args(["-c", "import sys; sys.exit(sys.version_info < (3, 10))"]).status();
+    if !version.is_ok_and(|status| status.success()) {
+        return skip(&format!("the Python tests of {} need {INSTALL}", folder.display()));
+    }
+    let mut command = Command::new("python3");
+    command.args(["-B", "-m", "unittest"]).args(arguments).current_dir(folder).env("PYTHONPATH", path);
+    run("python3", &mut command, INSTALL);
 }

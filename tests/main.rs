@@ -16,6 +16,8 @@ mod gsm8k;
 mod guests;
 /// One sin per test: no sibling's score changes, the process lives.
 mod hostile;
+/// Plugins in Python and TypeScript: what becomes of their authors' mistakes.
+mod interpreters;
 /// What instances share under each isolation, and that nothing of it can be told from the scores.
 mod isolation;
 /// Plugins in other languages than Rust: built, or skipped by name.
@@ -34,6 +36,8 @@ mod rubric;
 mod run;
 /// `rewarden score`: the line protocol.
 mod score;
+/// The SDKs of other languages, tested in their own.
+mod sdks;
 /// What guests may ask of the host: models, tools, and WASI with nothing behind it.
 mod services;
 /// `rewarden sft`.

@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
 use crate::guests::{rewarden, root, succeeds};
-use crate::languages::built;
+use crate::languages::{built, python_tests, run};
 
 /// Each has a test below.
-const LANGUAGES: &[&str] = &["rust", "c", "go"];
+const LANGUAGES: &[&str] = &["rust", "python", "ts", "c", "go"];
 
 /// The names of what a folder of the repository holds.
 fn names(folder: &str) -> Vec<String> {
@@ -36,7 +37,9 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         for entry in fs::read_dir(&next).expect("readable").map(|entry| entry.expect("readable")) {
             let path = entry.path();
             match path.is_dir() {
-                true if [".rewarden", "target", "node_modules"].iter().any(|left| entry.file_name() == *left) => {}
+                true if [".rewarden", "target", "node_modules", "__pycache__"]
+                    .iter()
+                    .any(|left| entry.file_name() == *left) => {}
                 true => open.push(path),
                 false => {
                     let name = path.strip_prefix(folder).expect("below it").to_string_lossy().into_owned();
@@ -111,4 +114,23 @@ fn c() {
 #[test]
 fn go() {
     check("go");
+}
+
+#[test]
+fn python() {
+    check("python");
+    // Their unit tests need no compiler, only a Python that is new enough.
+    for kind in names("host/cli/templates/python") {
+        python_tests(&scaffold("python", &kind), ".rewarden/sdk", &[]);
+    }
+}
+
+#[test]
+fn ts() {
+    check("ts");
+    for kind in names("host/cli/templates/ts") {
+        // Types are TypeScript's to check: a build does not read them.
+        let folder = scaffold("ts", &kind);
+        run("tsc", Command::new("tsc").arg("--noEmit").current_dir(&folder), "npm install --global typescript@7.0.2");
+    }
 }

@@ -26,6 +26,9 @@ pub(crate) fn run(args: BuildArgs) -> Result<ExitCode> {
         path = output;
     }
     println!("{}\n{} bytes\n{}", path.display(), component.len(), Digest::of(&component));
+    if Manifest::of_component(&component)?.is_some_and(|manifest| !manifest.language.is_reproducible()) {
+        println!("another build of the same source has another digest: keep the file that you tested");
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -10,7 +10,7 @@ use crate::plugin::manifest::Manifest;
 use crate::plugin::sdk::{self, Files};
 
 /// The version of the contract in `wit/`.
-const CONTRACT: &str = "0.1.0";
+pub(crate) const CONTRACT: &str = "0.1.0";
 
 /// Writes `.rewarden/wit`: the contract as a dependency, and the world.
 pub(crate) fn write(rewarden: &Path, manifest: &Manifest) -> Result<()> {

@@ -4,7 +4,10 @@
 pub(crate) mod c;
 pub(crate) mod go;
 pub(crate) mod program;
+mod python;
 pub(crate) mod rust;
+mod source_map;
+mod ts;
 
 use std::fmt;
 use std::fs;
@@ -32,6 +35,14 @@ pub(crate) enum Language {
     C,
     /// Compiled by the standard Go toolchain
     Go,
+}
+
+impl Language {
+    /// Whether equal sources give equal bytes. Components with an interpreter hold its memory as it was once started, and
+    /// the seeds it drew then.
+    pub(crate) fn is_reproducible(self) -> bool {
+        !matches!(self, Language::Python | Language::Ts)
+    }
 }
 
 impl fmt::Display for Language {
@@ -73,9 +84,10 @@ pub(crate) fn prepare(source: &Source<'_>) -> Result<()> {
     world::write(&source.rewarden(), source.manifest)?;
     match source.manifest.language {
         Language::Rust => rust::prepare(source),
+        Language::Python => python::prepare(source),
+        Language::Ts => ts::prepare(source),
         Language::C => c::prepare(source),
         Language::Go => go::prepare(source),
-        Language::Python | Language::Ts => Ok(()),
     }
 }
 
@@ -86,14 +98,11 @@ pub(crate) fn build(source: &Source<'_>) -> Result<Built> {
     }
     match source.manifest.language {
         Language::Rust => rust::build(source),
+        Language::Python => python::build(source),
+        Language::Ts => ts::build(source),
         Language::C => c::build(source),
         Language::Go => go::build(source),
-        Language::Python | Language::Ts => not_yet(source),
     }
-}
-
-fn not_yet<T>(source: &Source<'_>) -> Result<T> {
-    bail!("{}: this version cannot build {} yet", source.dir.join(FILE).display(), source.manifest.language)
 }
 
 /// Where components of this source lie.

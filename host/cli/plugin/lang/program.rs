@@ -33,6 +33,8 @@ pub(crate) enum Way {
     Path(&'static str),
     /// A module of the `python3` on PATH.
     Python(&'static str),
+    /// In the virtual environment `.venv` of the plugin's folder or of one above it.
+    Venv(&'static str),
     /// In `node_modules/.bin` of the plugin's folder or of one above it.
     Npm(&'static str),
 }
@@ -51,6 +53,12 @@ impl Way {
     fn command(&self, dir: &Path) -> Option<Command> {
         match self {
             Way::Path(name) => Some(quiet(on_path(name)?, dir)),
+            Way::Venv(name) => {
+                let bin = if cfg!(windows) { "Scripts" } else { "bin" };
+                let file = format!("{name}{}", env::consts::EXE_SUFFIX);
+                let path = |folder: &Path| folder.join(".venv").join(bin).join(&file);
+                Some(quiet(dir.ancestors().map(path).find(|path| path.is_file())?, dir))
+            }
             Way::Npm(name) => {
                 let bin = |folder: &Path| folder.join("node_modules").join(".bin").join(name);
                 Some(quiet(dir.ancestors().map(bin).find(|path| path.is_file())?, dir))
