@@ -1,53 +1,32 @@
 //! `rewarden plugin new` and `rewarden plugin build`: what they make, and what they say when they cannot.
 
 use std::fs;
-use std::path::Path;
 
-use crate::guests::{FIRST_REWARD, rewarden, root, succeeds};
+use crate::guests::{HOSTILE, rewarden, succeeds};
+use crate::templates::{files, scaffold};
 
 #[test]
 fn the_same_source_gives_the_same_bytes() {
-    let dir = tempfile::tempdir().expect("a temporary folder");
-    // A copy of what the build reads, in another folder and with a build folder of its own.
-    for part in [
-        "Cargo.toml",
-        "Cargo.lock",
-        "rust-toolchain.toml",
-        "wit",
-        "host",
-        "rewards",
-        "guest-examples",
-        "tests",
-        "benches",
-    ] {
-        copy(&root().join(part), &dir.path().join(part));
-    }
-    let output = dir.path().join("again.wasm");
+    let folder = scaffold("rust", "reward");
+    let digest = |printed: &str| printed.lines().last().expect("the digest comes last").to_owned();
     let mut command = rewarden();
-    command.args(["plugin", "build"]).arg(dir.path().join("guest-examples/first-reward")).arg("-o").arg(&output);
+    let expected = digest(&succeeds(command.args(["plugin", "build"]).arg(&folder).output().expect("the binary runs")));
+    let elsewhere = tempfile::tempdir().expect("a temporary folder");
+    for (name, bytes) in files(&folder) {
+        let path = elsewhere.path().join("the same").join(name);
+        fs::create_dir_all(path.parent().expect("in the folder")).expect("writable");
+        fs::write(path, bytes).expect("writable");
+    }
+    let mut command = rewarden();
+    command.args(["plugin", "build", "the same", "-o", "again.wasm"]).current_dir(elsewhere.path());
     // What an outer cargo might leave behind must not matter.
     command
-        .env("CARGO_TARGET_DIR", dir.path().join("target"))
+        .env("CARGO_TARGET_DIR", elsewhere.path().join("target"))
         .env("RUSTFLAGS", "-Cdebuginfo=2")
         .env("CARGO_ENCODED_RUSTFLAGS", "-Copt-level=0");
     let printed = succeeds(command.output().expect("the binary runs"));
-    assert!(printed.starts_with(&output.display().to_string()), "{printed}");
-    assert!(
-        fs::read(&output).expect("built") == fs::read(&*FIRST_REWARD).expect("built"),
-        "the bytes depend on the folder"
-    );
-}
-
-fn copy(from: &Path, to: &Path) {
-    if from.is_dir() {
-        fs::create_dir_all(to).expect("writable");
-        for entry in fs::read_dir(from).expect("readable") {
-            let entry = entry.expect("readable");
-            copy(&entry.path(), &to.join(entry.file_name()));
-        }
-    } else {
-        fs::copy(from, to).expect("copied");
-    }
+    assert!(printed.starts_with("again.wasm\n"), "{printed}");
+    assert_eq!(digest(&printed), expected, "the bytes depend on the folder");
 }
 
 /// A folder that does not build, and what the sentence must hold.
@@ -98,6 +77,48 @@ fn a_plugin_toml_that_is_wrong_says_where() {
     check(&[("plugin.toml", &wrong("\"c\"", "\"rust\"")), ("src/lib.rs", "")], &["needs a crate", "Cargo.toml"]);
 }
 
+#[test]
+fn what_the_code_does_must_be_what_plugin_toml_says() {
+    // It logs, and it is a reward.
+    let component = fs::read(&*HOSTILE).expect("built");
+    let build = |kind: &str, capabilities: &str| {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let toml =
+            PLUGIN.replace("\"reward\"", kind).replace("[build]", &format!("capabilities = {capabilities}\n[build]"));
+        fs::write(dir.path().join("plugin.toml"), toml).expect("writable");
+        fs::write(dir.path().join("p.wasm"), &component).expect("writable");
+        let output = rewarden().args(["plugin", "build"]).arg(dir.path()).output().expect("runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(build("\"reward\"", "[\"host-log\"]").0, Some(0));
+    let (code, said) = build("\"reward\"", "[\"host-model\"]");
+    assert_eq!(code, Some(2));
+    let remedy = "the code calls host-log, which plugin.toml does not ask for: write `capabilities = [\"host-model\", \"host-log\"]`";
+    assert!(said.contains(remedy), "{said}");
+    let (code, said) = build("\"tool\"", "[\"host-log\"]");
+    assert_eq!(code, Some(2));
+    assert!(
+        said.contains("`kind = \"tool\"` needs the exports plugin and tool; the code exports plugin, reward"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_missing_compiler_is_named_with_what_installs_it() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    fs::write(dir.path().join("Cargo.toml"), "").expect("writable");
+    for (language, program) in [("rust", "cargo")] {
+        let toml =
+            PLUGIN.split("[build]").next().expect("the part before it").replace("\"c\"", &format!("{language:?}"));
+        fs::write(dir.path().join("plugin.toml"), toml).expect("writable");
+        let mut command = rewarden();
+        let output = command.args(["plugin", "build"]).arg(dir.path()).env("PATH", "").output().expect("runs");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(&format!("{program} is not installed; it comes with ")), "{stderr}");
+    }
+}
+
 /// A command of the plugin's own, and what is said of it.
 #[track_caller]
 fn check_command(command: &str, said: &[&str]) {
@@ -142,5 +163,5 @@ fn what_cannot_be_written_says_why() {
     check_new(&all("My Reward"), &["`My Reward` is no id", "me/final-answer"]);
     check_new(&["p", "--kind", "rewards", "--lang", "rust"], &["'rewards'", "a similar value exists: 'reward'"]);
     check_new(&["p", "--kind", "reward", "--lang", "pyton"], &["'pyton'", "a similar value exists: 'python'"]);
-    check_new(&["p", "--kind", "group-reward", "--lang", "rust"], &["no template of kind `group-reward`", "reward"]);
+    check_new(&["p", "--kind", "group-reward", "--lang", "c"], &["no template of kind `group-reward` in c"]);
 }

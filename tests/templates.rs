@@ -31,7 +31,7 @@ fn none_is_forgotten() {
 }
 
 /// The files below a folder by their path from there, without what builds leave.
-fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let (mut found, mut open) = (BTreeMap::new(), vec![folder.to_owned()]);
     while let Some(next) = open.pop() {
         for entry in fs::read_dir(&next).expect("readable").map(|entry| entry.expect("readable")) {
@@ -53,7 +53,7 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 
 /// A new plugin as the binary writes it, in the build folder and always in the same place: what did not change is not
 /// compiled again.
-fn scaffold(language: &str, kind: &str) -> PathBuf {
+pub(crate) fn scaffold(language: &str, kind: &str) -> PathBuf {
     let fresh = tempfile::tempdir().expect("a temporary folder");
     let name = format!("try-{kind}");
     let mut command = rewarden();
@@ -104,6 +104,14 @@ fn check(language: &str) {
 #[test]
 fn rust() {
     check("rust");
+    // As an author tests them: natively. What they share is compiled once.
+    let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("templates").join("native");
+    for kind in names("host/cli/templates/rust") {
+        let mut command = Command::new(env!("CARGO"));
+        command.args(["test", "--lib", "--target-dir"]).arg(&shared).current_dir(scaffold("rust", &kind));
+        let printed = succeeds(command.output().expect("cargo runs"));
+        assert!(printed.contains("test result: ok. 1 passed"), "{kind}: {printed}");
+    }
 }
 
 #[test]

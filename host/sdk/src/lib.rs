@@ -1,4 +1,4 @@
-//! Write a reward plugin in Rust: a plain function, its settings, and one macro.
+//! Write a plugin in Rust: a plain function, its settings, and one macro.
 //!
 //! ```
 //! use rewarden_sdk::{Fault, Sample, Score};
@@ -19,12 +19,23 @@
 //! # fn main() {}
 //! ```
 //!
+//! | a plugin that | macro | is written as |
+//! | --- | --- | --- |
+//! | judges samples | [`reward!`] | `fn(&Sample, &Settings) -> Result<Score, Fault>` |
+//! | compares the samples of a group | [`group_reward!`] | `fn(&[Sample], &Settings) -> Result<Vec<Score>, Fault>` |
+//! | answers a policy turn by turn | [`environment!`] | a type with the trait [`Environment`] |
+//! | offers functions to a policy | [`tool!`] | `fn(&mut State, Arguments) -> Result<Output, Fault>`, any number |
+//!
 //! The crate is compiled as `crate-type = ["cdylib", "rlib"]`: `rewarden plugin build` makes a component of it, and
 //! `cargo test` runs the same code natively. The macro writes everything else that the contract in `wit/` asks for:
-//! `describe` (name, version and summary are the package's), `configure` (JSON into your settings) and batches.
+//! `describe` (what plugin.toml says; without that file, the package's name, version and description), `configure` (JSON
+//! into your settings) and batches.
 //!
 //! Every sample is judged in a fresh instance. It starts as `configure` left it: what your settings build while they are
 //! read (a regex, a table) is there already. What judging sets up for later, each sample pays for again.
+//!
+//! [`log`], [`model`] and [`tools`] reach the host. Calling one makes the plugin import that interface, which plugin.toml
+//! must ask for (`capabilities = ["host-log"]`); a plugin that calls none is sealed.
 
 #![deny(missing_docs)]
 
@@ -32,18 +43,14 @@ extern crate self as rewarden_sdk;
 
 #[allow(missing_docs, unsafe_code, unreachable_pub, clippy::all, reason = "generated from wit/")]
 #[doc(hidden)]
-pub mod bindings {
-    wit_bindgen::generate!({
-        path: "../../wit",
-        world: "reward-plugin",
-        runtime_path: "rewarden_sdk::wit_bindgen::rt",
-        default_bindings_module: "rewarden_sdk::bindings",
-        pub_export_macro: true,
-        additional_derives: [PartialEq],
-    });
-}
+pub mod bindings;
 
-mod macros;
+mod environment;
+mod group_reward;
+mod host;
+mod plugin;
+mod reward;
+mod tool;
 mod types;
 
 /// The standard library's allocator in a newer version: this one first uses the heap that `rewarden plugin build` links
@@ -52,20 +59,23 @@ mod types;
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
-pub use bindings::exports::rewarden::plugin::plugin::Manifest;
-pub use bindings::exports::rewarden::plugin::reward::{Sample, Score, StopReason};
-pub use bindings::rewarden::plugin::types::{Fault, Message, Metric, Role, ToolCall};
+pub use bindings::environment::exports::rewarden::plugin::environment::{Task, Transition};
+pub use bindings::host::rewarden::plugin::types::{Fault, Message, Metric, Role, ToolCall};
+pub use bindings::plugin::exports::rewarden::plugin::plugin::Manifest;
+pub use bindings::reward::exports::rewarden::plugin::reward::{Sample, Score, StopReason};
+pub use bindings::tool::exports::rewarden::plugin::tool::{Output, ToolSpec};
+pub use environment::Environment;
+pub use host::{log, model, tools};
+pub use plugin::settings_from;
+
+/// What the macros write their code with; not for people.
 #[doc(hidden)]
-pub use macros::settings_from;
+pub mod generated {
+    pub use crate::environment::{finish, start, step};
+    pub use crate::group_reward::score_group;
+    pub use crate::plugin::{Slot, configure};
+    pub use crate::reward::score_batch;
+    pub use crate::tool::{call, unknown};
+}
 #[doc(hidden)]
 pub use wit_bindgen;
-
-/// Lines for the run's log. Calling it makes the plugin import `host-log`; without that grant the lines go nowhere.
-pub mod log {
-    pub use crate::bindings::rewarden::plugin::host_log::Level;
-
-    /// Writes one line; over the caps it is cut or dropped.
-    pub fn line(level: Level, message: &str) {
-        crate::bindings::rewarden::plugin::host_log::log(level, message);
-    }
-}

@@ -1,6 +1,13 @@
 //! Short ways to write the contract's records, so that a reward reads as its rule.
 
+use serde::de::DeserializeOwned;
+
 use crate::{Fault, Message, Metric, Role, Sample, Score, StopReason};
+
+/// Further columns as the author's type.
+pub(crate) fn parse_extra<T: DeserializeOwned>(extra: &str) -> Result<T, Fault> {
+    serde_json::from_str(extra).map_err(|error| Fault::invalid_input(format!("the extra columns: {error}")))
+}
 
 impl Score {
     /// A score that is this number and nothing else.
@@ -17,6 +24,12 @@ impl Score {
     /// "This reward does not apply to this sample": its weight drops out for it.
     pub fn none() -> Score {
         Score { value: None, ..Score::of(0.0) }
+    }
+
+    /// With credit per reasoning step or assistant message, for process rewards.
+    pub fn steps(mut self, steps: impl Into<Vec<f64>>) -> Score {
+        self.steps = steps.into();
+        self
     }
 
     /// With one line for a person who reads the rollout.
@@ -55,6 +68,11 @@ impl Fault {
         Fault::Misconfigured(reason.into())
     }
 
+    /// "A service of the host that I need is not there", with the reason.
+    pub fn unavailable(reason: impl Into<String>) -> Fault {
+        Fault::Unavailable(reason.into())
+    }
+
     /// "I failed", with the reason.
     pub fn internal(reason: impl Into<String>) -> Fault {
         Fault::Internal(reason.into())
@@ -65,6 +83,21 @@ impl Message {
     /// A message with text and nothing else.
     pub fn new(role: Role, content: impl Into<String>) -> Message {
         Message { role, content: content.into(), name: None, tool_calls: Vec::new(), tool_call_id: None }
+    }
+
+    /// What the user says.
+    pub fn user(content: impl Into<String>) -> Message {
+        Message::new(Role::User, content)
+    }
+
+    /// What the policy says.
+    pub fn assistant(content: impl Into<String>) -> Message {
+        Message::new(Role::Assistant, content)
+    }
+
+    /// What frames the conversation.
+    pub fn system(content: impl Into<String>) -> Message {
+        Message::new(Role::System, content)
     }
 }
 
@@ -90,6 +123,11 @@ impl Sample {
     pub fn response(&self) -> &str {
         let last = self.completion.iter().rev().find(|message| message.role == Role::Assistant);
         last.map_or("", |message| &message.content)
+    }
+
+    /// The row's further columns as a type of yours; the fault names the column.
+    pub fn parse_extra<T: DeserializeOwned>(&self) -> Result<T, Fault> {
+        parse_extra(&self.extra)
     }
 }
 

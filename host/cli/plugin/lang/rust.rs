@@ -54,8 +54,9 @@ fn sdk_crate() -> Result<Files> {
     files.retain(|name, _| name == "Cargo.toml" || name.starts_with("src/"));
     let cargo = files.get_mut("Cargo.toml").context("the SDK has no Cargo.toml")?;
     *cargo = stand_alone(std::str::from_utf8(cargo)?, include_str!("../../../../Cargo.toml"))?.into_bytes();
-    let lib = files.get_mut("src/lib.rs").context("the SDK has no src/lib.rs")?;
-    *lib = std::str::from_utf8(lib)?.replace("\"../../wit\"", "\"../wit/deps/rewarden-plugin\"").into_bytes();
+    for source in files.iter_mut().filter_map(|(name, bytes)| name.ends_with(".rs").then_some(bytes)) {
+        *source = std::str::from_utf8(source)?.replace("\"../../wit\"", "\"../wit/deps/rewarden-plugin\"").into_bytes();
+    }
     Ok(files)
 }
 

@@ -6,7 +6,8 @@
 use std::cell::Cell;
 use std::hint::black_box;
 
-use rewarden_sdk::bindings::exports::rewarden::plugin::{plugin, reward};
+use rewarden_sdk::bindings::plugin::exports::rewarden::plugin::plugin;
+use rewarden_sdk::bindings::reward::exports::rewarden::plugin::reward;
 use rewarden_sdk::log::{Level, line};
 use rewarden_sdk::{Fault, Manifest, Metric, Sample, Score};
 
@@ -139,4 +140,6 @@ fn hoard() -> usize {
 }
 
 #[cfg(target_family = "wasm")]
-rewarden_sdk::bindings::export!(Hostile with_types_in rewarden_sdk::bindings);
+rewarden_sdk::bindings::plugin::export_plugin!(Hostile with_types_in rewarden_sdk::bindings::plugin);
+#[cfg(target_family = "wasm")]
+rewarden_sdk::bindings::reward::export_reward!(Hostile with_types_in rewarden_sdk::bindings::reward);
