@@ -38,6 +38,8 @@ mod run;
 mod score;
 /// The SDKs of other languages, tested in their own.
 mod sdks;
+/// The SDKs of C and Go, asked the same things in the sandbox.
+mod sdk;
 /// What guests may ask of the host: models, tools, and WASI with nothing behind it.
 mod services;
 /// `rewarden sft`.

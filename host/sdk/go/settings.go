@@ -68,8 +68,8 @@ func guard(call func() error) (err error) {
 	return call()
 }
 
-// trace is where the panic began: the author's lines, innermost first, without addresses, so that equal input gives equal
-// text.
+// trace is where the panic began: the author's lines, innermost first, on one line, and without addresses, so that equal
+// input gives equal text.
 func trace() string {
 	callers := make([]uintptr, 64)
 	frames := runtime.CallersFrames(callers[:runtime.Callers(3, callers)])
@@ -78,7 +78,7 @@ func trace() string {
 		frame, more := frames.Next()
 		ours := strings.HasPrefix(frame.Function, "runtime.") || strings.HasPrefix(frame.Function, "rewarden.")
 		if !ours && frame.Line > 1 {
-			fmt.Fprintf(&lines, "\n  at %s (%s:%d)", frame.Function, frame.File, frame.Line)
+			fmt.Fprintf(&lines, ", at %s (%s:%d)", frame.Function, frame.File, frame.Line)
 		}
 		if !more {
 			return lines.String()
