@@ -155,7 +155,7 @@ fn tools_answer_and_end() {
     check(&spec, "trap", &["host-tools", "unreachable"]);
     // A tool burns its caller's fuel, so looping in one is looping oneself.
     match ask(&spec, sample("forever", "")) {
-        Err(Fault::OutOfFuel { fuel }) => assert_eq!(fuel, 50_000_000),
+        Err(Fault::OutOfFuel { fuel, .. }) => assert_eq!(fuel, 50_000_000),
         Err(Fault::Unavailable(reason)) => assert!(reason.contains("fuel"), "{reason}"),
         other => panic!("{other:?}"),
     }
@@ -203,7 +203,7 @@ fn virtual_wasi_is_the_same_every_time_and_empty() {
 #[test]
 fn virtual_wasi_is_bounded() {
     let fault = |extra| ask(&with_wasi(&STD, 1), sample(extra, "")).expect_err("a fault");
-    assert_eq!(fault("sleep"), Fault::Deadline { timeout_ms: 2_000 });
+    assert!(matches!(fault("sleep"), Fault::Deadline { timeout_ms: 2_000, .. }));
     let exit = fault("exit");
     assert!(exit.kind() == "trap" && exit.to_string().contains('3'), "{exit}");
     assert!(ask(&with_wasi(&STD, 1), sample("flood", "")).is_ok());

@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn equal_to_the_bit_or_a_reason() {
         let trap = || Err(Fault::Trap("t".into()));
-        let deadline = || Err(Fault::Deadline { timeout_ms: 5 });
+        let deadline = || Err(Fault::Deadline { timeout_ms: 5, at: String::new() });
         check(score(Some(0.1), "n"), score(Some(0.1), "n"), Ok(true));
         check(score(Some(0.1), "n"), score(Some(0.1 + f64::EPSILON), "n"), Ok(false));
         check(score(Some(0.0), ""), score(Some(-0.0), ""), Ok(false));

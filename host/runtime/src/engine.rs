@@ -140,6 +140,8 @@ fn settings(profile: Profile) -> Config {
     // Fused adapters of some toolchains hold two memories: wasmtime 48 panics while compiling them when this is off.
     config.wasm_multi_memory(true);
     config.wasm_tail_call(true);
+    // What a guest that trapped left in its memory is read from the dump. Only its handles are made, and only at a trap.
+    config.coredump_on_trap(true);
     config.max_wasm_stack(profile.stack_bytes_max).async_stack_size(profile.stack_bytes_max + HOST_STACK_BYTES);
     config
 }

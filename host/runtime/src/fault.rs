@@ -22,18 +22,29 @@ pub enum Fault {
     Deadline {
         /// The limit it ran into, in milliseconds.
         timeout_ms: u64,
+        /// The functions it was in, innermost first; empty where the component does not name them.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        at: String,
     },
     /// The guest executed more than [`Limits::fuel`](crate::Limits::fuel) allows.
     OutOfFuel {
         /// The limit it ran into, in wasmtime's units (about one per instruction).
         fuel: u64,
+        /// The functions it was in, as above.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        at: String,
     },
     /// The guest was refused memory over [`Limits::memory_bytes_max`](crate::Limits::memory_bytes_max) and gave up.
     OutOfMemory {
         /// The limit it ran into, in bytes over all its memories.
         memory_bytes_max: usize,
+        /// The functions it was in when it gave up, as above.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        at: String,
     },
-    /// The guest stopped abnormally: a panic, an `unreachable`, an overflowing stack, an access out of bounds.
+    /// The guest stopped abnormally: a panic, an `unreachable`, an overflowing stack, an access out of bounds. The text
+    /// has its last words where it left some (a Rust plugin's panic message), and the functions it was in where the
+    /// component names them.
     Trap(String),
     /// The guest answered, and the answer is not one: NaN, a wrong number of scores, more bytes than allowed.
     InvalidOutput(String),
@@ -95,10 +106,10 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::Deadline { timeout_ms } => write!(f, "ran longer than timeout_ms = {timeout_ms}"),
-            Fault::OutOfFuel { fuel } => write!(f, "used more than fuel = {fuel}"),
-            Fault::OutOfMemory { memory_bytes_max } => {
-                write!(f, "needed more memory than memory_bytes_max = {memory_bytes_max}")
+            Fault::Deadline { timeout_ms, at } => write!(f, "ran longer than timeout_ms = {timeout_ms}{}", In(at)),
+            Fault::OutOfFuel { fuel, at } => write!(f, "used more than fuel = {fuel}{}", In(at)),
+            Fault::OutOfMemory { memory_bytes_max, at } => {
+                write!(f, "needed more memory than memory_bytes_max = {memory_bytes_max}{}", In(at))
             }
             Fault::Trap(text) => write!(f, "the plugin trapped: {text}"),
             Fault::InvalidOutput(text) => write!(f, "the plugin's answer is not valid: {text}"),
@@ -114,6 +125,15 @@ impl fmt::Display for Fault {
                 )
             }
         }
+    }
+}
+
+/// ` (in these functions)`, where they are known.
+struct In<'a>(&'a str);
+
+impl fmt::Display for In<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, " (in {})", self.0) }
     }
 }
 
@@ -162,7 +182,11 @@ mod tests {
     fn serialises_under_its_kind() {
         let quarantined = Fault::Quarantined { since_step: 3, faults: 8 };
         let trap = Fault::Trap("boom".into());
-        for fault in [Fault::Deadline { timeout_ms: 5 }, Fault::OutOfFuel { fuel: 7 }, trap, quarantined] {
+        let deadline = Fault::Deadline { timeout_ms: 5, at: String::new() };
+        let fuel = Fault::OutOfFuel { fuel: 7, at: "inner < outer".into() };
+        assert_eq!(fuel.to_string(), "used more than fuel = 7 (in inner < outer)");
+        assert_eq!(deadline.to_string(), "ran longer than timeout_ms = 5");
+        for fault in [deadline, fuel, trap, quarantined] {
             let json = serde_json::to_value(&fault).unwrap();
             assert_eq!(json["kind"], fault.kind());
             assert_eq!(serde_json::from_value::<Fault>(json).unwrap(), fault);

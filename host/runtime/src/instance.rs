@@ -4,7 +4,7 @@
 //! in `judge.rs`.
 
 use wasmtime::component::{Instance, InstancePre};
-use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline, WasmBacktrace};
+use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::I32Exit;
 
 use crate::engine::{self, Pool};
@@ -14,7 +14,7 @@ use crate::host_call::HostCalls;
 use crate::host_log::LogState;
 use crate::linked::Linked;
 use crate::wasi::VirtualWasi;
-use crate::{Fault, Limits, Manifest, output};
+use crate::{Fault, Limits, Manifest, last_words, output};
 
 /// Component-model handles, core instances, memories and tables that one store may hold. No reward comes near them.
 const HANDLES_MAX: usize = 10_000;
@@ -175,7 +175,7 @@ impl Session {
     pub(crate) async fn instantiate(&mut self, pre: &InstancePre<State>) -> Result<Instance, Fault> {
         pre.instantiate_async(&mut self.store).await.map_err(|error| match error.is::<Trap>() {
             // The smallest memory the component asks for may be over the cap already.
-            false if self.store.data().refused.is_some() => self.out_of_memory(),
+            false if self.store.data().refused.is_some() => self.out_of_memory(String::new()),
             false => Fault::Trap(printable(&format!("cannot be instantiated: {error:#}"), 500)),
             true => self.fault(error),
         })
@@ -222,8 +222,8 @@ impl Session {
         self.store.data().memory_bytes
     }
 
-    fn out_of_memory(&self) -> Fault {
-        Fault::OutOfMemory { memory_bytes_max: self.store.data().limits.memory_bytes_max }
+    fn out_of_memory(&self, at: String) -> Fault {
+        Fault::OutOfMemory { memory_bytes_max: self.store.data().limits.memory_bytes_max, at }
     }
 
     /// Names the end of a call that did not return.
@@ -236,34 +236,23 @@ impl Session {
             // No trap: the canonical ABI refused what the guest handed over (too much of it, no UTF-8, out of bounds).
             return Fault::InvalidOutput(printable(&error.root_cause().to_string(), 500));
         };
+        let at = last_words::place(&error);
         match trap {
-            Trap::Interrupt => Fault::Deadline { timeout_ms: self.store.data().limits.timeout_ms },
-            Trap::OutOfFuel => Fault::OutOfFuel { fuel: self.fuel },
+            Trap::Interrupt => Fault::Deadline { timeout_ms: self.store.data().limits.timeout_ms, at },
+            Trap::OutOfFuel => Fault::OutOfFuel { fuel: self.fuel, at },
             Trap::StringOutOfBounds
             | Trap::ListOutOfBounds
             | Trap::InvalidDiscriminant
             | Trap::InvalidChar
             | Trap::UnalignedPointer => Fault::InvalidOutput(trap.to_string()),
             _ => match self.store.data().refused {
-                None => Fault::Trap(describe_trap(*trap, &error)),
-                Some(Refused::Memory) => self.out_of_memory(),
+                None => Fault::Trap(last_words::of(*trap, &at, &error, &mut self.store)),
+                Some(Refused::Memory) => self.out_of_memory(at),
                 Some(Refused::Table) => {
                     let elements = self.store.data().limits.table_elements_max;
                     Fault::Trap(format!("{trap}, after it was refused more than table_elements_max = {elements}"))
                 }
             },
         }
-    }
-}
-
-/// The trap's reason, and the innermost functions where the component still has their names.
-fn describe_trap(trap: Trap, error: &wasmtime::Error) -> String {
-    let names: Vec<String> = error
-        .downcast_ref::<WasmBacktrace>()
-        .map(|backtrace| backtrace.frames().iter().filter_map(|f| f.func_name()).take(5).map(str::to_owned).collect())
-        .unwrap_or_default();
-    match names.is_empty() {
-        true => trap.to_string(),
-        false => printable(&format!("{trap} (in {})", names.join(" < ")), 1000),
     }
 }

@@ -132,6 +132,7 @@ mod inspect;
 mod instance;
 mod isolation;
 mod judge;
+mod last_words;
 mod limits;
 mod linked;
 mod names;

@@ -192,7 +192,7 @@ impl Configured {
         }
         let timeout_ms = self.linked.limits.timeout_ms;
         let ended = tokio::time::timeout(Duration::from_millis(timeout_ms), call).await;
-        ended.unwrap_or(Err(Fault::Deadline { timeout_ms }))
+        ended.unwrap_or(Err(Fault::Deadline { timeout_ms, at: String::new() }))
     }
 
     /// Why every instance runs `configure`; none when there is a snapshot.

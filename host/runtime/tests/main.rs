@@ -8,6 +8,8 @@ mod cache;
 mod component;
 /// Sins that take WebAssembly text: what no Rust toolchain emits, a hostile author may.
 mod hostile;
+/// What a dead guest leaves: last words, names of functions.
+mod last_words;
 /// What loads, and the sentence for everything that does not.
 mod load;
 /// Remembered scores: judged once, the same from memory and disk, never believed when they were tampered with.

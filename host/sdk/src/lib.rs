@@ -31,6 +31,9 @@
 //! `describe` (what plugin.toml says; without that file, the package's name, version and description), `configure` (JSON
 //! into your settings) and batches.
 //!
+//! A panic is a fault of the sample, and the fault carries its message; a plugin built with `--debug` names the functions
+//! too.
+//!
 //! Every sample is judged in a fresh instance. It starts as `configure` left it: what your settings build while they are
 //! read (a regex, a table) is there already. What judging sets up for later, each sample pays for again.
 //!
@@ -48,6 +51,7 @@ pub mod bindings;
 mod environment;
 mod group_reward;
 mod host;
+mod last_words;
 mod plugin;
 mod reward;
 mod tool;

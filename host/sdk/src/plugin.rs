@@ -6,6 +6,7 @@ use std::thread::LocalKey;
 use serde::de::DeserializeOwned;
 
 use crate::Fault;
+use crate::last_words::keep_last_words;
 
 /// What an instance holds once it is configured. An instance has one thread; this is how safe Rust spells a static there.
 pub type Slot<T> = LocalKey<RefCell<Option<T>>>;
@@ -17,6 +18,7 @@ pub fn settings_from<S: DeserializeOwned>(json: &str) -> Result<S, Fault> {
 
 /// Reads the settings into the slot.
 pub fn configure<S: DeserializeOwned>(slot: &'static Slot<S>, json: &str) -> Result<(), Fault> {
+    keep_last_words();
     let settings = settings_from(json)?;
     slot.set(Some(settings));
     Ok(())

@@ -112,7 +112,7 @@ mod tests {
             judged(Ok(Some(1.0)), 10, 1000),
             judged(Ok(None), 20, 3000),
             judged(Err(Fault::Trap("t".into())), 30, 2000),
-            judged(Err(Fault::Deadline { timeout_ms: 9 }), 100, 9000),
+            judged(Err(Fault::Deadline { timeout_ms: 9, at: String::new() }), 100, 9000),
             judged(Err(quarantined), 0, 0),
         ];
         judgements[0].receipt.cached = true;

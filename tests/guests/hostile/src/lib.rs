@@ -9,7 +9,7 @@ use std::hint::black_box;
 use rewarden_sdk::bindings::plugin::exports::rewarden::plugin::plugin;
 use rewarden_sdk::bindings::reward::exports::rewarden::plugin::reward;
 use rewarden_sdk::log::{Level, line};
-use rewarden_sdk::{Fault, Manifest, Metric, Sample, Score};
+use rewarden_sdk::{Fault, Manifest, Metric, Sample, Score, keep_last_words};
 
 thread_local! {
     /// Set by the sin `poison`: from then on this instance pays 1 for everything.
@@ -30,6 +30,7 @@ impl plugin::Guest for Hostile {
     }
 
     fn configure(settings: String, _seed: u32) -> Result<(), Fault> {
+        keep_last_words();
         match settings.as_str() {
             r#"{"sin":"configure-trap"}"# => panic!("configure"),
             r#"{"sin":"configure-loop"}"# => spin(),
@@ -65,6 +66,7 @@ fn commit(sin: &str) -> Option<Result<Score, Fault>> {
         "recursion" => Ok(Score::of(dive(1) as f64)),
         "memory" => Ok(Score::of(hoard() as f64)),
         "panic" => panic!("on purpose"),
+        "long-panic" => panic!("\u{1b}[2J{}", "x".repeat(100_000)),
         "unreachable" => std::process::abort(),
         "out-of-bounds" => Ok(Score::of(f64::from([1_u8, 2][black_box(7)]))),
         "drop-panic" => {
