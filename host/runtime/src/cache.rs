@@ -22,12 +22,16 @@ const MAC_BYTES: usize = 32;
 const CODE: &str = "cwasm";
 const TAG: &str = "tag";
 const NOTE: &str = "known";
+const FUNCTIONS: &str = "functions";
 
 /// Notes in the folder; each plugin that is loaded from a new file makes one.
 const NOTES_MAX: usize = 1000;
 
 /// Native code in the folder, over all plugins: a hundred interpreters, or ten thousand Rust plugins.
 const CODE_BYTES_MAX: u64 = 4 << 30;
+
+/// Compiled functions in the folder: those of fifteen interpreters.
+const FUNCTIONS_BYTES_MAX: u64 = 512 << 20;
 
 /// An open cache folder: its path and the key of its files. Cheap to keep; safe to share, also between processes.
 pub(crate) struct Cache {
@@ -98,34 +102,59 @@ impl Cache {
 
     /// Something small that was stored under this name, if we stored it.
     pub(crate) fn recall(&self, name: &str) -> Option<Vec<u8>> {
-        let name = &format!("{name}.{NOTE}");
-        let file = fs::read(self.path(name)).ok()?;
-        let (tag, fact) = file.split_at_checked(MAC_BYTES)?;
-        self.vouches(name, fact, tag).then(|| fact.to_vec())
+        self.read(&format!("{name}.{NOTE}"))
     }
 
     /// Stores something small. Failing to costs finding it out again.
     pub(crate) fn note(&self, name: &str, fact: &[u8]) {
-        let name = &format!("{name}.{NOTE}");
-        let file = [self.mac(name, fact).as_slice(), fact].concat();
-        if let Err(error) = self.write(name, &file) {
+        self.keep(&format!("{name}.{NOTE}"), fact);
+    }
+
+    /// The functions that were stored under this name, if we stored them.
+    pub(crate) fn recall_functions(&self, name: &str) -> Option<Vec<u8>> {
+        let name = format!("{name}.{FUNCTIONS}");
+        let _ = fs::File::open(self.path(&name)).and_then(|file| file.set_modified(now()));
+        self.read(&name)
+    }
+
+    /// Stores functions. Failing to costs compiling them again.
+    pub(crate) fn keep_functions(&self, name: &str, functions: &[u8]) {
+        self.keep(&format!("{name}.{FUNCTIONS}"), functions);
+        if let Err(error) = self.delete_oldest(FUNCTIONS, FUNCTIONS_BYTES_MAX) {
+            log::warn!("{} may grow: {error}", self.dir.display());
+        }
+    }
+
+    fn read(&self, name: &str) -> Option<Vec<u8>> {
+        let mut tag = fs::read(self.path(name)).ok()?;
+        let bytes = (tag.len() >= MAC_BYTES).then(|| tag.split_off(MAC_BYTES))?;
+        self.vouches(name, &bytes, &tag).then_some(bytes)
+    }
+
+    fn keep(&self, name: &str, bytes: &[u8]) {
+        if let Err(error) = self.write(name, &[&self.mac(name, bytes), bytes].concat()) {
             log::warn!("{} is not written: {error}", self.path(name).display());
         }
     }
 
     /// Deletes the native code that was not used for longest, until the rest fits, and notes beyond any use.
     fn make_room(&self, code_bytes_max: u64, notes_max: usize) -> io::Result<()> {
+        self.delete_oldest(CODE, code_bytes_max)?;
+        for (_, path) in self.youngest_first(NOTE)?.into_iter().skip(notes_max) {
+            let _ = fs::remove_file(path);
+        }
+        Ok(())
+    }
+
+    fn delete_oldest(&self, extension: &str, bytes_max: u64) -> io::Result<()> {
         let mut bytes = 0;
-        for (size, path) in self.youngest_first(CODE)? {
+        for (size, path) in self.youngest_first(extension)? {
             bytes += size;
-            if bytes > code_bytes_max {
-                // Another process may have been faster.
+            if bytes > bytes_max {
+                // Another process may have been faster; only native code has a tag beside it.
                 let _ = fs::remove_file(path.with_added_extension(TAG));
                 let _ = fs::remove_file(path);
             }
-        }
-        for (_, path) in self.youngest_first(NOTE)?.into_iter().skip(notes_max) {
-            let _ = fs::remove_file(path);
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wasmtime::{Config, Enabled, Engine, OperatorCost, OptLevel, PoolingAllocationConfig, Strategy};
+use wasmtime::{CacheStore, Config, Enabled, Engine, OperatorCost, OptLevel, PoolingAllocationConfig, Strategy};
 
 use crate::Error;
 use crate::limits::TABLE_ELEMENTS_MAX;
@@ -123,6 +123,13 @@ fn pooled(config: &Config, profile: Profile, slots: usize) -> Option<Engine> {
     config.allocation_strategy(pool(slots.try_into().unwrap_or(u32::MAX)));
     let engine = Engine::new(&config);
     engine.inspect_err(|error| log::info!("no pooling allocator, instances are mapped one by one: {error:#}")).ok()
+}
+
+/// An engine that only compiles, for the engine of this profile, and asks for each function whether it is known.
+pub(crate) fn compiler(profile: Profile, known: Arc<dyn CacheStore>) -> wasmtime::Result<Engine> {
+    let mut config = settings(profile);
+    config.enable_incremental_compilation(known)?;
+    Engine::new(&config)
 }
 
 fn settings(profile: Profile) -> Config {

@@ -57,5 +57,6 @@ fn left_by(instance: &Instance, store: &mut impl AsContextMut) -> Option<Vec<u8>
     let bytes = memory.data(&*store).get(address..)?;
     let (length, text) = bytes.split_first_chunk::<4>()?;
     let length = u32::from_le_bytes(*length) as usize;
-    Some(text[..length.min(WORDS_BYTES_MAX).min(text.len())].to_vec())
+    // One more than is shown, so that what is cut is seen to be.
+    Some(text[..length.min(WORDS_BYTES_MAX + 1).min(text.len())].to_vec())
 }

@@ -45,7 +45,7 @@
 //! * [`PluginSpec`]: plain data that says what to load and how: path, settings, seed, [`Limits`], [`Grants`],
 //!   [`Isolation`] (and [`Worker`], when warm instances retire), [`Wasi`], [`CacheScores`], [`Services`]. Cheap to clone.
 //! * [`Plugin`]: a compiled component and its settings. Tens of milliseconds to compile, twice for a snapshot; a few to
-//!   read from the cache on disk. Keeps its runtime alive. Most start from a snapshot taken after `configure`, so that no
+//!   read from the cache on disk. An interpreter takes seconds, and a third of that once it was edited. Keeps its runtime alive. Most start from a snapshot taken after `configure`, so that no
 //!   instance pays for it; [`Plugin::no_snapshot`] says why one does not.
 //! * [`Reward`]: a plugin seen as a judge. Free; and so are [`GroupReward`], which judges the answers to one task
 //!   together, and [`Environment`].
@@ -121,6 +121,7 @@ mod engine;
 mod environment;
 mod error;
 mod fault;
+mod functions;
 mod generated;
 mod grants;
 mod group_reward;

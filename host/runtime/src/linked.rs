@@ -1,7 +1,7 @@
 //! A component linked to what it was granted, and what becomes of it: compiled code, once configured.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
@@ -9,6 +9,7 @@ use wasmtime::component::{Instance, InstancePre, Linker};
 
 use crate::engine::{Pool, Profile};
 use crate::fault::printable;
+use crate::functions::Functions;
 use crate::generated::exports::rewarden::plugin::plugin;
 use crate::guest::{Entry, Guest};
 use crate::instance::{Session, State};
@@ -39,6 +40,8 @@ pub(crate) struct Linked {
     cache: CacheScores,
     /// The component as it is, compiled when first needed: with a snapshot it never is.
     plain: OnceCell<Arc<Code>>,
+    /// What large components are compiled with, while they are.
+    functions: Mutex<Option<Arc<Functions>>>,
 }
 
 /// Compiled code and how it is entered.
@@ -93,6 +96,7 @@ impl Linked {
             worker: spec.worker,
             cache: spec.cache,
             plain: OnceCell::new(),
+            functions: Mutex::default(),
         })
     }
 
@@ -129,11 +133,32 @@ impl Linked {
         Ok(Arc::new(Code { pre, plugin, entry, _compiled: compiled }))
     }
 
+    /// What is known of the component's functions, until `keep_functions`.
+    pub(crate) fn functions(&self) -> Option<Arc<Functions>> {
+        let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
+        let Source { path, size_bytes, .. } = &self.source;
+        let of = || Functions::of(self.shared.cache.clone(), path, *size_bytes, self.pool.profile);
+        if functions.is_none() {
+            *functions = of();
+        }
+        functions.clone()
+    }
+
+    /// Stores what was compiled for the component's next version.
+    async fn keep_functions(&self) -> Result<(), Error> {
+        let functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match functions {
+            Some(functions) => self.shared.off_thread(move || Ok(functions.keep())).await,
+            None => Ok(()),
+        }
+    }
+
     /// The component as it is.
     async fn plain(self: &Arc<Self>) -> Result<Arc<Code>, Error> {
         let compile = async || {
             let bytes = async { self.source.bytes() };
-            let compiled = self.shared.compile(&self.pool, self.source.digest, &self.source.path, bytes).await?;
+            let Source { digest, path, .. } = &self.source;
+            let compiled = self.shared.compile(&self.pool, *digest, path, self.functions(), bytes).await?;
             self.code(compiled).map_err(|error| self.unfit(&error))
         };
         self.plain.get_or_try_init(compile).await.cloned()
@@ -152,8 +177,28 @@ impl Linked {
         let digest = self.source.digest.hex();
         let digest = Digest::of_parts(&[b"snapshot", digest.as_bytes(), settings.as_bytes(), &seed.to_le_bytes()]);
         let bytes = snapshot::take(self, settings, seed);
-        let compiled = self.shared.compile(&self.pool, digest, &self.source.path, bytes).await?;
+        let compiled = self.shared.compile(&self.pool, digest, &self.source.path, self.functions(), bytes).await?;
         self.code(compiled).map_err(missing)
+    }
+
+    /// Code to make instances of, and how to configure them where it does not start configured.
+    async fn ready(
+        self: &Arc<Self>,
+        settings: &str,
+        seed: u32,
+        snapshot: bool,
+    ) -> Result<(Arc<Code>, Option<Configure>), Error> {
+        let snapshotted = match snapshot {
+            true => self.configured(settings, seed).await,
+            false => Err(Missing::Reason("these settings came after the plugin was loaded".into())),
+        };
+        match snapshotted {
+            Ok(code) => Ok((code, None)),
+            Err(Missing::Fault(fault)) => Err(Error::Configure { plugin: self.name.clone(), fault }),
+            Err(Missing::Reason(reason)) => {
+                Ok((self.plain().await?, Some(Configure { reason, settings: settings.to_owned() })))
+            }
+        }
     }
 
     /// Everything that scores depend on besides the sample.
@@ -207,19 +252,14 @@ impl Configured {
         seed: u32,
         snapshot: bool,
     ) -> Result<Configured, Error> {
-        let refused = |fault| Error::Configure { plugin: linked.name.clone(), fault };
         let _slots = linked.pool.slots(1).await;
-        let snapshotted = match snapshot {
-            true => linked.configured(&settings, seed).await,
-            false => Err(Missing::Reason("these settings came after the plugin was loaded".into())),
-        };
+        let code = linked.ready(&settings, seed, snapshot).await;
+        // Whatever came of it, the next version need not be compiled whole.
+        linked.keep_functions().await?;
+        let (code, configure) = code?;
         let cache = if linked.waits() { CacheScores::Off } else { linked.cache };
         let scores = ScoreCache::of(&linked.shared.scores, cache, linked.key(&settings, seed));
-        let (code, configure) = match snapshotted {
-            Ok(code) => (code, None),
-            Err(Missing::Fault(fault)) => return Err(refused(fault)),
-            Err(Missing::Reason(reason)) => (linked.plain().await?, Some(Configure { reason, settings })),
-        };
+        let refused = |fault| Error::Configure { plugin: linked.name.clone(), fault };
         let mut session = Session::open(&linked, seed);
         let instance = code.start(&mut session, configure.as_ref(), seed).await.map_err(refused)?;
         let manifest = session.describe(&code.plugin, &instance).await.map_err(refused)?;

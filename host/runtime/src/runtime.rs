@@ -16,6 +16,7 @@ use wasmtime::component::Component;
 use crate::cache::Cache;
 use crate::engine::{Engines, Pool, Profile};
 use crate::fault::printable;
+use crate::functions::{self, Functions};
 use crate::linked::Linked;
 use crate::score_cache::Scores;
 use crate::source::Source;
@@ -57,7 +58,7 @@ pub(crate) struct Shared {
     pub(crate) jobs: usize,
     pub(crate) scores: Scores,
     threads: Option<tokio::runtime::Runtime>,
-    cache: Option<Arc<Cache>>,
+    pub(crate) cache: Option<Arc<Cache>>,
     /// Compiled or compiling, by digest and engine: whoever comes second waits for the first.
     compiled: Mutex<BTreeMap<(Digest, Profile), Weak<Compiled>>>,
 }
@@ -90,9 +91,10 @@ impl Shared {
     /// which bytes they are before they are there.
     pub(crate) async fn compile<E: From<Error>>(
         &self,
-        pool: &Pool,
+        pool: &Arc<Pool>,
         digest: Digest,
         path: &Path,
+        functions: Option<Arc<Functions>>,
         bytes: impl Future<Output = Result<Vec<u8>, E>> + Send,
     ) -> Result<Arc<Compiled>, E> {
         let cell = self.cell(digest, pool.profile);
@@ -102,13 +104,12 @@ impl Shared {
             if let Some(component) = cached {
                 return Ok(component);
             }
-            let (cache, engine, bytes, unfit) =
-                (self.cache.clone(), pool.engine.clone(), bytes.await?, path.to_owned());
+            let (cache, pool, bytes, unfit) = (self.cache.clone(), pool.clone(), bytes.await?, path.to_owned());
             let compiling = self.off_thread(move || {
-                let component = Component::new(&engine, bytes)
+                let component = functions::compile(&pool, &bytes, functions.as_ref())
                     .map_err(|error| Error::Unfit { path: unfit, reason: printable(&format!("{error:#}"), 1000) })?;
                 if let Some(cache) = cache {
-                    cache.store(&engine, &digest, &component);
+                    cache.store(&pool.engine, &digest, &component);
                 }
                 Ok(component)
             });
@@ -134,7 +135,7 @@ impl Shared {
     }
 
     /// Does what takes long without a pause where no guest and no caller waits behind it.
-    async fn off_thread<T: Send + 'static>(
+    pub(crate) async fn off_thread<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {

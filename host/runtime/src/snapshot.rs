@@ -4,15 +4,15 @@
 //! configure one instance of that, and it writes the component anew with the state it found. Tables of regexes and word
 //! lists are then there when an instance is made.
 
-use wasmtime::component::{Component, Instance, WasmList};
-use wasmtime::{Engine, Result, Store};
+use wasmtime::component::{Instance, WasmList};
+use wasmtime::{Result, Store};
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
 use crate::fault::printable;
 use crate::generated::exports::rewarden::plugin::plugin;
 use crate::instance::{Session, State};
 use crate::linked::Linked;
-use crate::{Error, Fault};
+use crate::{Error, Fault, functions};
 
 /// A snapshot larger than this costs more to map than configuring costs.
 const SNAPSHOT_BYTES_MAX: usize = 64 << 20;
@@ -42,7 +42,10 @@ pub(crate) async fn take(linked: &Linked, settings: &str, seed: u32) -> Result<V
         return Err(Missing::Reason("it has names that the instrumentation gives".into()));
     }
     let (context, instrumented) = wizer.instrument_component(&bytes).map_err(reason)?;
-    let component = compile(&linked.pool.engine, instrumented).await.map_err(reason)?;
+    let (pool, functions) = (linked.pool.clone(), linked.functions());
+    let compiled = move || functions::compile(&pool, &instrumented, functions.as_ref());
+    let component =
+        tokio::task::spawn_blocking(compiled).await.map_err(|error| reason(error.into()))?.map_err(reason)?;
     let pre = linked.linker().and_then(|linker| linker.instantiate_pre(&component)).map_err(reason)?;
     let indices = plugin::GuestIndices::new(&pre).map_err(reason)?;
     let mut session = Session::open(linked, seed);
@@ -57,11 +60,6 @@ pub(crate) async fn take(linked: &Linked, settings: &str, seed: u32) -> Result<V
         }
         None => Ok(snapshot),
     }
-}
-
-async fn compile(engine: &Engine, bytes: Vec<u8>) -> Result<Component> {
-    let engine = engine.clone();
-    tokio::task::spawn_blocking(move || Component::new(&engine, bytes)).await?
 }
 
 fn first_line(error: &wasmtime::Error) -> String {

@@ -20,8 +20,12 @@ fn load_and_score(plugin: &Path, cache: &Path) {
 
 /// The cached files of native code, oldest name first.
 fn cached(cache: &Path) -> Vec<PathBuf> {
+    with_extension(cache, "cwasm")
+}
+
+fn with_extension(cache: &Path, extension: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(cache).expect("the folder exists").map(|entry| entry.expect("an entry").path());
-    let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|e| e == "cwasm")).collect();
+    let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|e| e == extension)).collect();
     files.sort();
     files
 }
@@ -145,4 +149,28 @@ fn a_file_is_recognised_until_it_changes() {
     cached(&cache).iter().for_each(|file| fs::remove_file(file).expect("deleted"));
     drop(runtime);
     load_and_score(&plugin, &cache);
+}
+
+/// Large components leave their functions too, and are right with those of an earlier version, or of nobody.
+#[test]
+fn an_edited_component_is_itself() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let cache = dir.path().join("cache");
+    let pad = |version: &str| format!(r#"(@custom "pad" "{version}{}")"#, "x".repeat(600 << 10));
+    let load = |version: &str| load_and_score(&file(&dir, &reward(&pad(version))), &cache);
+    load("one");
+    let functions = with_extension(&cache, "functions");
+    assert_eq!(functions.len(), 1);
+    let mode = fs::metadata(&functions[0]).expect("a file").mode();
+    assert_eq!(mode & 0o777, 0o600);
+    load("two");
+    assert_eq!(with_extension(&cache, "functions"), functions, "one file per path");
+    fs::write(&functions[0], "forged").expect("writable");
+    load("three");
+    assert!(fs::metadata(&functions[0]).expect("a file").len() > 1000, "written anew");
+    assert_eq!(cached(&cache).len(), 3);
+    // Small ones leave none.
+    let small = tempfile::tempdir().expect("a temporary folder");
+    load_and_score(&file(&small, &reward("")), &cache);
+    assert_eq!(with_extension(&cache, "functions").len(), 1);
 }

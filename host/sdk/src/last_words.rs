@@ -7,8 +7,8 @@ use std::fmt::{self, Write};
 use std::panic::{self, PanicHookInfo};
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
-/// Of the message, in bytes; the rest is cut.
-const BYTES_MAX: usize = 2000;
+/// Of the message, in bytes; the rest is cut. More than the host shows, which then says that it is cut.
+const BYTES_MAX: usize = 2048;
 
 #[repr(C)]
 struct LastWords {
