@@ -25,6 +25,8 @@ pub(crate) static GSM8K: LazyLock<PathBuf> = LazyLock::new(|| build("rewards/gsm
 pub(crate) static FIRST_REWARD: LazyLock<PathBuf> = LazyLock::new(|| build("guest-examples/first-reward"));
 pub(crate) static FINAL_ANSWER: LazyLock<PathBuf> = LazyLock::new(|| build("guest-examples/final-answer-rust"));
 pub(crate) static HOSTILE: LazyLock<PathBuf> = LazyLock::new(|| build("tests/guests/hostile"));
+/// With the names of its functions.
+pub(crate) static HOSTILE_DEBUG: LazyLock<PathBuf> = LazyLock::new(|| build_with("tests/guests/hostile", &["--debug"]));
 pub(crate) static ASKER: LazyLock<PathBuf> = LazyLock::new(|| build("tests/guests/asker"));
 pub(crate) static HELPER: LazyLock<PathBuf> = LazyLock::new(|| build("tests/guests/helper"));
 pub(crate) static ORACLE: LazyLock<PathBuf> = LazyLock::new(|| build("tests/guests/oracle"));
@@ -79,7 +81,12 @@ pub(crate) fn succeeds(output: Output) -> String {
 }
 
 fn build(dir: &str) -> PathBuf {
-    let printed = succeeds(rewarden().args(["plugin", "build", dir]).output().expect("the binary runs"));
+    build_with(dir, &[])
+}
+
+fn build_with(dir: &str, flags: &[&str]) -> PathBuf {
+    let command = &mut rewarden();
+    let printed = succeeds(command.args(["plugin", "build", dir]).args(flags).output().expect("the binary runs"));
     PathBuf::from(printed.lines().next().expect("the path comes first"))
 }
 

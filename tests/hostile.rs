@@ -6,7 +6,7 @@ use serde_json::json;
 #[cfg(target_os = "linux")]
 use std::process::Stdio;
 
-use crate::guests::{GSM8K, HOSTILE, answer, load, rewarden, runtime, succeeds, wait};
+use crate::guests::{GSM8K, HOSTILE, HOSTILE_DEBUG, answer, load, rewarden, runtime, succeeds, wait};
 
 /// A sample that is scored 1 when the answer is right, or that commits the sin named in `extra`.
 fn sample(right: bool, extra: &str) -> Sample {
@@ -87,6 +87,22 @@ fn a_panic_keeps_its_message() {
     match load(&HOSTILE, json!({ "sin": "configure-trap" }), limits()) {
         Err(error) => assert!(error.to_string().contains(": configure (wasm trap"), "{error}"),
         Ok(_) => panic!("it loads"),
+    }
+}
+
+#[test]
+fn a_debug_build_says_where_it_was() {
+    let limits = Limits { fuel: 1_000_000_000, timeout_ms: 600_000, ..limits() };
+    let reward = load(&HOSTILE_DEBUG, json!({}), limits).expect("loads").reward().expect("a reward");
+    let said = |sin| wait(reward.score_batch(vec![sample(true, sin)])).remove(0).expect_err(sin).to_string();
+    for (sin, words) in [
+        ("panic", ": on purpose (wasm trap: wasm `unreachable` instruction executed, in hostile::commit < "),
+        ("recursion", "hostile::dive < hostile::dive < "),
+        ("loop", "hostile::commit < "),
+        ("memory", "hostile::commit < "),
+    ] {
+        let said = said(sin);
+        assert!(said.contains(words) && said.len() < 2000 && !said.contains("17h"), "{sin}: {said}");
     }
 }
 
