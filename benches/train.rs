@@ -4,7 +4,9 @@
 //!     cargo bench --bench train
 
 use criterion::{Criterion, Throughput, criterion_group};
-use rewarden_train::{AdamConfig, Datum, ModelConfig, Optimizer, Policy, Request, Sampler, Sampling, gradients, nll};
+use rewarden_train::{
+    AdamConfig, Datum, ModelConfig, Objective, Optimizer, Policy, Request, Sampler, Sampling, gradients, nll,
+};
 
 const VOCABULARY: usize = 512;
 const PROMPT: usize = 33;
@@ -22,8 +24,6 @@ fn update(criterion: &mut Criterion) {
     let datum = |salt: usize| Datum {
         tokens: tokens(PROMPT + ANSWER, salt),
         trained: (0..PROMPT + ANSWER).map(|at| at >= PROMPT).collect(),
-        sampled_log_probs: vec![],
-        advantage: 0.0,
     };
     let data: Vec<Datum> = (0..32).map(datum).collect();
     let mut policy = policy();
@@ -33,8 +33,8 @@ fn update(criterion: &mut Criterion) {
     for (name, micro_batch_size) in [("update/one-pass", 0), ("update/two-passes", 16)] {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
-                let found =
-                    gradients(&policy, &data, micro_batch_size, |log_probs, _| nll(log_probs)).expect("gradients");
+                let loss = nll(&data);
+                let found = gradients(&policy, &data, micro_batch_size, Objective::each(&loss)).expect("gradients");
                 optimizer.step(&mut policy, &found, 1e-4).expect("a step")
             });
         });

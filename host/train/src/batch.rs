@@ -4,17 +4,13 @@ use candle_core::{Device, Tensor};
 
 use crate::error::Result;
 
-/// One sequence to learn from.
+/// One sequence to learn from. What a loss knows of it beyond the policy's own view, the loss brings along.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Datum {
     /// Token ids.
     pub tokens: Vec<u32>,
     /// True on the tokens whose probability the loss looks at; never the first, which has no past.
     pub trained: Vec<bool>,
-    /// The sampler's log-probability of each trained token, in order; empty in supervised training.
-    pub sampled_log_probs: Vec<f32>,
-    /// How much better than its group the trajectory was; unused in supervised training.
-    pub advantage: f32,
 }
 
 impl Datum {
@@ -29,45 +25,36 @@ impl Datum {
 }
 
 /// Some data as tensors. B sequences, padded on the right to L; N trained tokens in all.
-pub struct MicroBatch {
+pub(crate) struct MicroBatch {
     /// Token ids (B, L).
-    pub ids: Tensor,
+    pub(crate) ids: Tensor,
     /// Where, flat over `ids`, each trained token is predicted: one place before it (N).
-    pub places: Tensor,
+    pub(crate) places: Tensor,
     /// The trained tokens (N).
-    pub targets: Tensor,
-    /// The sampler's log-probabilities (N); empty in supervised training.
-    pub sampled_log_probs: Tensor,
-    /// Each trained token's advantage (N).
-    pub advantages: Tensor,
+    pub(crate) targets: Tensor,
 }
 
 impl MicroBatch {
     /// Pads and gathers `data`; `None` when there is nothing to learn from.
-    pub fn new(data: &[Datum]) -> Result<Option<Self>> {
+    pub(crate) fn new(data: &[Datum]) -> Result<Option<Self>> {
         let longest = data.iter().map(|datum| datum.tokens.len()).max().unwrap_or(0);
         let mut ids = vec![0u32; data.len() * longest];
-        let (mut places, mut targets, mut advantages) = (vec![], vec![], vec![]);
+        let (mut places, mut targets) = (vec![], vec![]);
         for (row, datum) in data.iter().enumerate() {
             ids[row * longest..][..datum.tokens.len()].copy_from_slice(&datum.tokens);
             for at in datum.targets() {
                 places.push((row * longest + at - 1) as u32);
                 targets.push(datum.tokens[at]);
-                advantages.push(datum.advantage);
             }
         }
         if targets.is_empty() {
             return Ok(None);
         }
-        let sampled: Vec<f32> = data.iter().flat_map(|datum| datum.sampled_log_probs.iter().copied()).collect();
         let count = targets.len();
-        assert!(sampled.is_empty() || sampled.len() == count, "one sampled log-probability per trained token");
         Ok(Some(Self {
             ids: Tensor::from_vec(ids, (data.len(), longest), &Device::Cpu)?,
             places: Tensor::from_vec(places, count, &Device::Cpu)?,
             targets: Tensor::from_vec(targets, count, &Device::Cpu)?,
-            sampled_log_probs: Tensor::from_slice(&sampled, sampled.len(), &Device::Cpu)?,
-            advantages: Tensor::from_vec(advantages, count, &Device::Cpu)?,
         }))
     }
 }

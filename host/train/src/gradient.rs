@@ -1,71 +1,166 @@
 //! One gradient of a whole batch, computed in passes of bounded size.
 //!
-//! Every pass divides by the number of trained tokens of the *whole* batch, and the passes are added in order: their
-//! size decides memory, never the result (beyond rounding).
+//! A pass runs some sequences through the model, asks the objective for the slopes of its log-probabilities, and sends
+//! those back. Shares of the loss are added in order and every weight in them is the whole batch's: the size of a pass
+//! decides memory, never the result (beyond rounding).
 
-use candle_core::{Tensor, Var};
+use candle_core::{Device, Tensor, Var};
+use std::collections::BTreeMap;
 
 use crate::batch::{Datum, MicroBatch};
 use crate::error::{Error, Result};
 use crate::model::Policy;
+use crate::objective::{Judge, Objective, Prediction, Slopes};
 use crate::parallel::for_each_in_order;
 
 /// The gradient of every trained parameter, in the order of [`crate::Weights::iter`].
 pub struct Gradients {
     values: Vec<Vec<f32>>,
-    /// Mean loss of the batch's trained tokens.
+    /// The batch's loss.
     pub loss: f64,
+    /// The objective's numbers for the logs, each summed over the batch.
+    pub metrics: BTreeMap<&'static str, f64>,
     /// The policy's log-probability of every trained token, in the order of the data.
     pub log_probs: Vec<f32>,
 }
 
-/// The gradient of the mean of `loss` over the trained tokens of `data`. `micro_batch_size` sequences go through the
-/// model at a time, on each core; 0 means all in one pass. `loss` maps the log-probabilities (N) of a pass to losses (N).
-pub fn gradients(
-    policy: &Policy,
-    data: &[Datum],
-    micro_batch_size: usize,
-    loss: impl Fn(&Tensor, &MicroBatch) -> candle_core::Result<Tensor> + Sync,
-) -> Result<Gradients> {
-    let tokens: usize = data.iter().map(Datum::trained_tokens).sum();
-    let one_pass = |data: &&[Datum]| -> Result<Option<Gradients>> {
-        let Some(batch) = MicroBatch::new(data)? else { return Ok(None) };
-        let log_probs = policy.log_probs(&batch.ids, &batch.places, &batch.targets)?;
-        let share = (loss(&log_probs, &batch)?.sum_all()? / tokens as f64)?;
-        let values = backward(policy, &share)?;
-        Ok(Some(Gradients { values, loss: share.to_scalar::<f32>()?.into(), log_probs: log_probs.to_vec1()? }))
-    };
-    let values = policy.trainable().iter().map(|(_, var)| vec![0.0; var.elem_count()]).collect();
-    let mut total = Ok(Gradients { values, loss: 0.0, log_probs: Vec::with_capacity(tokens) });
-    for_each_in_order(&passes(data, micro_batch_size), one_pass, |pass| match (&mut total, pass) {
-        (Ok(total), Ok(Some(pass))) => total.add(pass),
-        (Ok(_), Err(error)) => total = Err(error),
-        (Ok(_), Ok(None)) | (Err(_), _) => {}
-    });
-    total
+/// The gradient of `objective` over `data`. `micro_batch_size` sequences go through the model at a time, on each core; 0
+/// means all in one pass.
+pub fn gradients(policy: &Policy, data: &[Datum], micro_batch_size: usize, objective: Objective) -> Result<Gradients> {
+    match objective.judge {
+        Judge::Each(judge) => accumulate(policy, data, micro_batch_size, objective.entropies, judge),
+        Judge::Whole(judge) => {
+            let seen = predict(policy, data, micro_batch_size, objective.entropies)?;
+            let predictions: Vec<Prediction> = seen.iter().enumerate().map(|(index, seen)| seen.at(index)).collect();
+            let slopes = judge(&predictions);
+            assert_eq!(slopes.len(), data.len(), "an objective answers with one `Slopes` per sequence");
+            accumulate(policy, data, micro_batch_size, objective.entropies, &|seen| slopes[seen.index].clone())
+        }
+    }
+}
+
+/// The log-probability of every trained token of each of `data`, without a gradient.
+pub fn log_probs(policy: &Policy, data: &[Datum], micro_batch_size: usize) -> Result<Vec<Vec<f32>>> {
+    Ok(predict(policy, data, micro_batch_size, false)?.into_iter().map(|seen| seen.log_probs).collect())
 }
 
 /// Mean loss of the trained tokens of `data` under negative log-likelihood, without a gradient.
 pub fn mean_nll(policy: &Policy, data: &[Datum], micro_batch_size: usize) -> Result<f64> {
-    let tokens: usize = data.iter().map(Datum::trained_tokens).sum();
-    let one_pass = |data: &&[Datum]| -> Result<f64> {
-        let Some(batch) = MicroBatch::new(data)? else { return Ok(0.0) };
-        let log_probs = policy.log_probs(&batch.ids, &batch.places, &batch.targets)?;
-        Ok(-f64::from(log_probs.sum_all()?.to_scalar::<f32>()?))
-    };
-    let mut sums = vec![];
-    for_each_in_order(&passes(data, micro_batch_size), one_pass, |sum| sums.push(sum));
-    Ok(sums.into_iter().sum::<Result<f64>>()? / tokens as f64)
+    let log_probs: Vec<f32> = log_probs(policy, data, micro_batch_size)?.concat();
+    Ok(-log_probs.iter().copied().map(f64::from).sum::<f64>() / log_probs.len() as f64)
 }
 
-fn passes(data: &[Datum], micro_batch_size: usize) -> Vec<&[Datum]> {
-    let size = if micro_batch_size == 0 { data.len() } else { micro_batch_size };
-    data.chunks(size.max(1)).collect()
+/// What the policy thinks of one sequence.
+#[derive(Default)]
+struct Seen {
+    log_probs: Vec<f32>,
+    entropies: Vec<f32>,
+}
+
+impl Seen {
+    fn at(&self, index: usize) -> Prediction<'_> {
+        Prediction { index, log_probs: &self.log_probs, entropies: &self.entropies }
+    }
+}
+
+/// Adds up the passes, in order.
+fn accumulate(
+    policy: &Policy,
+    data: &[Datum],
+    micro_batch_size: usize,
+    entropies: bool,
+    judge: &(dyn Fn(Prediction) -> Slopes + Sync),
+) -> Result<Gradients> {
+    let one_pass = |&(first, data): &(usize, &[Datum])| -> Result<Option<Gradients>> {
+        let Some(batch) = MicroBatch::new(data)? else { return Ok(None) };
+        let (log_probs, entropies) = policy.predict(&batch, entropies)?;
+        let seen = split(data, &log_probs, entropies.as_ref())?;
+        let slopes = seen.iter().enumerate().map(|(row, seen)| answer(judge, seen.at(first + row))).collect();
+        let slopes = total(slopes);
+        let mut through = (log_probs * tensor(slopes.log_probs)?)?.sum_all()?;
+        if let Some(entropies) = entropies.filter(|_| !slopes.entropies.is_empty()) {
+            through = (through + (entropies * tensor(slopes.entropies)?)?.sum_all()?)?;
+        }
+        let log_probs = seen.into_iter().flat_map(|seen| seen.log_probs).collect();
+        let values = backward(policy, &through)?;
+        Ok(Some(Gradients { values, loss: slopes.loss, metrics: slopes.metrics, log_probs }))
+    };
+    let values = policy.trainable().iter().map(|(_, var)| vec![0.0; var.elem_count()]).collect();
+    let mut sum = Ok(Gradients { values, loss: 0.0, metrics: BTreeMap::new(), log_probs: vec![] });
+    for_each_in_order(&passes(data, micro_batch_size), one_pass, |pass| match (&mut sum, pass) {
+        (Ok(sum), Ok(Some(pass))) => sum.add(pass),
+        (Ok(_), Err(error)) => sum = Err(error),
+        (Ok(_), Ok(None)) | (Err(_), _) => {}
+    });
+    sum
+}
+
+/// What the policy thinks of each of `data`.
+fn predict(policy: &Policy, data: &[Datum], micro_batch_size: usize, entropies: bool) -> Result<Vec<Seen>> {
+    let decoder = policy.frozen();
+    let one_pass = |&(_, data): &(usize, &[Datum])| -> Result<Vec<Seen>> {
+        let Some(batch) = MicroBatch::new(data)? else { return Ok(data.iter().map(|_| Seen::default()).collect()) };
+        let (log_probs, entropies) = decoder.predict(&batch, entropies)?;
+        split(data, &log_probs, entropies.as_ref())
+    };
+    let mut seen = vec![];
+    for_each_in_order(&passes(data, micro_batch_size), one_pass, |pass| seen.push(pass));
+    Ok(seen.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+/// Runs of sequences, each with the number of its first.
+fn passes(data: &[Datum], micro_batch_size: usize) -> Vec<(usize, &[Datum])> {
+    let size = if micro_batch_size == 0 { data.len() } else { micro_batch_size }.max(1);
+    data.chunks(size).enumerate().map(|(pass, data)| (pass * size, data)).collect()
+}
+
+/// The numbers of a pass (N), sequence by sequence.
+fn split(data: &[Datum], log_probs: &Tensor, entropies: Option<&Tensor>) -> Result<Vec<Seen>> {
+    let numbers = |tensor: &Tensor| tensor.to_vec1::<f32>();
+    let (log_probs, entropies) = (numbers(log_probs)?, entropies.map(numbers).transpose()?);
+    let mut first = 0;
+    let one = |datum: &Datum| {
+        let range = first..first + datum.trained_tokens();
+        first = range.end;
+        let entropies = entropies.as_ref().map_or(vec![], |entropies| entropies[range.clone()].to_vec());
+        Seen { log_probs: log_probs[range].to_vec(), entropies }
+    };
+    Ok(data.iter().map(one).collect())
+}
+
+/// The objective's answer about one sequence.
+fn answer(judge: &(dyn Fn(Prediction) -> Slopes + Sync), prediction: Prediction) -> Slopes {
+    let slopes = judge(prediction);
+    let (tokens, entropies) = (prediction.log_probs.len(), slopes.entropies.len());
+    assert_eq!(slopes.log_probs.len(), tokens, "an objective answers with one derivative per trained token");
+    assert!(entropies == 0 || entropies == prediction.entropies.len(), "derivatives by entropies that were not given");
+    slopes
+}
+
+/// All sequences of a pass as one.
+fn total(slopes: Vec<Slopes>) -> Slopes {
+    let mut total = Slopes::default();
+    for one in slopes {
+        total.loss += one.loss;
+        total.log_probs.extend(one.log_probs);
+        total.entropies.extend(one.entropies);
+        add(&mut total.metrics, one.metrics);
+    }
+    total
+}
+
+fn add(sums: &mut BTreeMap<&'static str, f64>, more: BTreeMap<&'static str, f64>) {
+    more.into_iter().for_each(|(name, value)| *sums.entry(name).or_default() += value);
+}
+
+fn tensor(values: Vec<f32>) -> Result<Tensor> {
+    let count = values.len();
+    Ok(Tensor::from_vec(values, count, &Device::Cpu)?)
 }
 
 /// The gradient of a scalar by every trained parameter, in the weights' order.
-fn backward(policy: &Policy, loss: &Tensor) -> Result<Vec<Vec<f32>>> {
-    let found = loss.backward()?;
+fn backward(policy: &Policy, scalar: &Tensor) -> Result<Vec<Vec<f32>>> {
+    let found = scalar.backward()?;
     let one = |(name, var): (&str, &Var)| {
         // candle's fused operations drop the graph without a word: a missing gradient is never "zero".
         let gradient = found.get(var).ok_or_else(|| Error::Diverged(format!("parameter {name} has no gradient")))?;
@@ -91,6 +186,7 @@ impl Gradients {
             sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
         }
         self.loss += pass.loss;
+        add(&mut self.metrics, pass.metrics);
         self.log_probs.extend(pass.log_probs);
     }
 }

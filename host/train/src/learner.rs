@@ -2,16 +2,17 @@
 //! three. The order within a step is fixed - update, metrics row, checkpoint - so a crash between any two is repaired by
 //! going back to the last checkpoint and dropping the rows after it.
 
-use candle_core::Tensor;
 use rewarden_runtime::{Rubric, RubricState};
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::batch::{Datum, MicroBatch};
+use crate::batch::Datum;
 use crate::clock::Stopwatch;
 use crate::config::{AdamConfig, Stage};
 use crate::error::Result;
 use crate::gradient::gradients;
 use crate::model::Policy;
+use crate::objective::Objective;
 use crate::observe::{Event, Observer};
 use crate::optim::Optimizer;
 use crate::renderer::Renderer;
@@ -22,6 +23,8 @@ pub(crate) struct Learner {
     pub(crate) policy: Policy,
     pub(crate) renderer: Renderer,
     pub(crate) dir: StageDir,
+    /// Batches of tasks that were attempted so far; more than steps where sampling is dynamic.
+    pub(crate) batches_drawn: usize,
     /// What the graders' counts were at the checkpoint this goes on from.
     pub(crate) rubric: RubricState,
     optimizer: Optimizer,
@@ -43,7 +46,23 @@ pub(crate) struct Plan {
 pub(crate) struct Update {
     pub(crate) loss: f64,
     pub(crate) grad_norm: f64,
+    pub(crate) metrics: BTreeMap<&'static str, f64>,
     pub(crate) log_probs: Vec<f32>,
+}
+
+impl Update {
+    /// Several updates of one step as one: means of loss and norm, the rest together. `None` when there was none.
+    pub(crate) fn merge(updates: Vec<Update>) -> Option<Update> {
+        let count = updates.len() as f64;
+        let merged = updates.into_iter().reduce(|mut sum, update| {
+            sum.loss += update.loss;
+            sum.grad_norm += update.grad_norm;
+            update.metrics.into_iter().for_each(|(name, value)| *sum.metrics.entry(name).or_default() += value);
+            sum.log_probs.extend(update.log_probs);
+            sum
+        })?;
+        Some(Update { loss: merged.loss / count, grad_norm: merged.grad_norm / count, ..merged })
+    }
 }
 
 impl Learner {
@@ -67,9 +86,11 @@ impl Learner {
             Some(checkpoint) => Optimizer::read(&policy, &plan.adam, &dir.folder(checkpoint).join(OPTIMIZER))?,
             None => Optimizer::new(&policy, &plan.adam),
         };
+        let batches_drawn = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.batches_drawn);
         let earlier_seconds = checkpoint.as_ref().map_or(0.0, |checkpoint| checkpoint.seconds);
         let rubric = checkpoint.and_then(|checkpoint| checkpoint.rubric).unwrap_or_default();
-        Ok(Self { policy, renderer, dir, rubric, optimizer, plan, step, clock: Stopwatch::new(), earlier_seconds })
+        let clock = Stopwatch::new();
+        Ok(Self { policy, renderer, dir, batches_drawn, rubric, optimizer, plan, step, clock, earlier_seconds })
     }
 
     /// The steps still to do.
@@ -77,21 +98,21 @@ impl Learner {
         self.step..self.plan.steps
     }
 
-    /// Updates the policy on `data` with the mean of `loss` over its trained tokens. `None` when there is nothing to
-    /// learn from: then nothing moves, moments included.
+    /// Updates the policy on `data` against `objective`. `None` when there is nothing to learn from: then nothing moves,
+    /// moments included.
     pub(crate) fn update(
         &mut self,
         data: &[Datum],
         micro_batch_size: usize,
         learning_rate: f64,
-        loss: impl Fn(&Tensor, &MicroBatch) -> candle_core::Result<Tensor> + Sync,
+        objective: Objective,
     ) -> Result<Option<Update>> {
         if data.iter().all(|datum| datum.trained_tokens() == 0) {
             return Ok(None);
         }
-        let found = gradients(&self.policy, data, micro_batch_size, loss)?;
+        let found = gradients(&self.policy, data, micro_batch_size, objective)?;
         let grad_norm = self.optimizer.step(&mut self.policy, &found, learning_rate)?;
-        Ok(Some(Update { loss: found.loss, grad_norm, log_probs: found.log_probs }))
+        Ok(Some(Update { loss: found.loss, grad_norm, metrics: found.metrics, log_probs: found.log_probs }))
     }
 
     /// Logs the step that is now finished, and saves it when due, with what the rubric has to remember.
@@ -132,6 +153,7 @@ impl Learner {
             state_path: folder.clone(),
             sampler_path: folder,
             batch: self.step,
+            batches_drawn: self.batches_drawn,
             is_final: self.step == self.plan.steps,
             seconds: self.seconds(),
             plugins: rubric.map(Rubric::digests).unwrap_or_default(),

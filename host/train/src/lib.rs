@@ -24,6 +24,7 @@ mod learner;
 mod live;
 mod loss;
 mod model;
+mod objective;
 mod observe;
 mod optim;
 mod parallel;
@@ -43,18 +44,20 @@ mod start;
 mod swap;
 mod tokenizer;
 
-pub use advantage::{is_constant, mean_centred};
-pub use batch::{Datum, MicroBatch};
+pub use advantage::{group_normalised, is_constant, leave_one_out, mean_centred, overlong_penalty, whiten};
+pub use batch::Datum;
 pub use config::{
-    AdamConfig, DataConfig, EvalConfig, LrSchedule, RewardConfig, RlConfig, RunConfig, SftConfig, Stage, TINY,
+    AdamConfig, AdvEstimator, DataConfig, EvalConfig, KlIn, LossFnConfig, LrSchedule, RewardConfig, RlConfig,
+    RunConfig, SftConfig, Stage, TINY,
 };
 pub use data::{Arithmetic, Dataset, Example, Task, read_jsonl};
 pub use error::{Error, Result};
 pub use eval::Evaluation;
-pub use gradient::{Gradients, gradients, mean_nll};
+pub use gradient::{Gradients, gradients, log_probs, mean_nll};
 pub use live::is_live;
-pub use loss::{LossFn, nll};
+pub use loss::{Clip, Experience, KlEstimator, LossAggMode, LossFn, PolicyLoss, nll};
 pub use model::{Adapter, Family, Lora, ModelConfig, Policy, Rope, RopeParameters, TokenIds, Weights};
+pub use objective::{Objective, Prediction, Slopes};
 pub use observe::{Event, Observer};
 pub use optim::{Optimizer, learning_rate};
 pub use pass_at_k::pass_at_k;

@@ -1,33 +1,39 @@
-//! Group-based policy gradient, called GRPO by many, with these differences from that paper:
+//! Group-based policy gradient, called GRPO by many, with these differences from that paper unless the config says
+//! otherwise:
 //!
-//! 1. No reference model and no KL term; the policy may go wherever the reward leads.
-//! 2. Every batch is used once, so there is no clipping: `importance_sampling` (or plain `reinforce`).
+//! 1. No reference model and no KL term; the policy may go wherever the reward leads (`kl_penalty_coef`).
+//! 2. Every batch is used once, so there is no clipping (`loss_fn`, `num_substeps`).
 //! 3. The advantage is `R - mean(R)` of its group; no division by the deviation, unless the rubric has done that for each
-//!    grader (`normalize_then_sum`).
-//! 4. The loss is averaged over the tokens of the whole batch (DAPO), not first over each sequence.
+//!    grader (`adv_estimator`, `norm_adv_by_std`, `rubric.combine`).
+//! 4. The loss is averaged over the tokens of the whole batch (DAPO), not first over each sequence (`loss_agg_mode`).
 //! 5. A trajectory that no grader could judge is left out, never paid 0.
 
-use rewarden_runtime::Graded;
-use serde_json::{Value, json};
+mod collect;
+mod lesson;
+mod metrics;
+mod process;
+
 use std::path::Path;
 
-use crate::advantage::{is_constant, mean_centred};
 use crate::batch::Datum;
 use crate::clock::Stopwatch;
-use crate::config::{RunConfig, Stage};
-use crate::data::{Dataset, Task, batch_at};
+use crate::config::{RlConfig, RunConfig, Stage};
+use crate::data::Dataset;
 use crate::error::Result;
 use crate::learner::{Learner, Plan, Update};
+use crate::loss::Experience;
+use crate::model::Policy;
+use crate::objective::Objective;
 use crate::observe::{Event, Observer};
 use crate::optim::learning_rate;
 use crate::plugin_store;
 use crate::report;
-use crate::rollout::{self, Rollout, roll_out};
+use crate::rollout;
 use crate::run::Rewards;
 use crate::run_dir::{Metrics, ROLLOUTS};
-use crate::seed::Purpose;
 use crate::start;
 use crate::swap::{self, Swaps};
+use lesson::Lesson;
 
 /// Runs the stage, or what is left of it. Returns its seconds.
 pub(crate) fn rl(config: &RunConfig, dataset: &Dataset, rewards: &mut Rewards, observe: Observer) -> Result<f64> {
@@ -38,6 +44,7 @@ pub(crate) fn rl(config: &RunConfig, dataset: &Dataset, rewards: &mut Rewards, o
     plugin_store::check_resumed(&config.log_path, rubric)?;
     let read = |folder: &Path| start::read(config, folder);
     let mut learner = Learner::begin(&config.log_path, plan, read, || start::reinforced(config, dataset))?;
+    let reference = reference(config, dataset, &learner)?;
     let tasks = dataset.train.iter().map(|example| &example.task);
     rollout::check_lengths(&learner.policy, &learner.renderer, tasks, options.max_tokens)?;
     rubric.restore(&learner.rubric);
@@ -46,92 +53,52 @@ pub(crate) fn rl(config: &RunConfig, dataset: &Dataset, rewards: &mut Rewards, o
     for step in learner.remaining() {
         swaps.at_boundary(step, rubric, &learner.dir, observe)?;
         let mut clock = Stopwatch::new();
-        let mut metrics = Metrics::new();
-        let rollouts = attempt(config, dataset, &learner, step, observe)?;
-        let tokens: usize = rollouts.iter().map(|rollout| rollout.sampled.tokens.len()).sum();
-        let seconds = clock.lap();
-        metrics.insert("time/sampling".into(), seconds.into());
-        metrics.insert("sampled_tokens_per_second".into(), (tokens as f64 / seconds).into());
+        let attempts = collect::collect(config, dataset, &mut learner, rubric, step, observe)?;
+        clock.lap();
 
-        let samples = rollouts.iter().map(|rollout| rollout.sample.clone()).collect();
-        let graded = pollster::block_on(rubric.grade(samples, step as u32))?;
-        metrics.insert("time/scoring".into(), clock.lap().into());
-
-        let advantages = advantages(&graded, options.group_size);
-        let data = data(&rollouts, &advantages, config);
+        let weights = process::weights(rubric, step);
+        let (mut advantages, mismatched) = lesson::estimate(&attempts, options, &weights, &learner.renderer)?;
+        let lessons = lesson::lessons(&attempts, &mut advantages, options, reference.as_ref())?;
         let rate = learning_rate(options.learning_rate, options.lr_schedule, step, steps);
-        let update = learner.update(&data, options.micro_batch_size, rate, |log_probs, batch| {
-            options.loss_fn.per_token(log_probs, batch)
-        })?;
-        metrics.insert("time/training".into(), clock.lap().into());
+        let update = update(&mut learner, &lessons, options, rate)?;
 
-        metrics.insert("optim/lr".into(), rate.into());
-        metrics.insert("time/total".into(), clock.total().into());
+        let mut row = Metrics::new();
+        row.insert("time/training".into(), clock.lap().into());
+        row.insert("time/total".into(), clock.total().into());
+        row.insert("optim/lr".into(), rate.into());
+        metrics::describe_attempts(&attempts, options, mismatched, &mut row);
         if let Some(update) = &update {
-            describe_update(update, &data, &mut metrics);
+            metrics::describe_update(update, &lessons, options, &mut row);
         }
-        report::describe(rubric, step as u32, &rollouts, &graded, options.group_size, &mut metrics);
-        learner.dir.append_all(ROLLOUTS, &report::rows(rubric, step, &rollouts, &graded, &advantages))?;
-        learner.finish_step(metrics, Some(rubric), observe)?;
+        let (rollouts, graded) = (&attempts.rollouts, &attempts.graded);
+        report::describe(rubric, step as u32, rollouts, graded, options.group_size, &mut row);
+        let advantages = metrics::by_trajectory(&advantages);
+        learner.dir.append_all(ROLLOUTS, &report::rows(rubric, step, rollouts, graded, &advantages))?;
+        learner.finish_step(row, Some(rubric), observe)?;
     }
     swap::refuse_pending(&config.log_path, &learner.dir, steps, "reinforcement learning is over")?;
     observe(Event::StageDone { stage: Stage::Rl, seconds: learner.seconds() });
     Ok(learner.seconds())
 }
 
-/// This step's rollouts: `groups_per_batch` tasks, `group_size` attempts at each.
-fn attempt(
-    config: &RunConfig,
-    dataset: &Dataset,
-    learner: &Learner,
-    step: usize,
-    observe: Observer,
-) -> Result<Vec<Rollout>> {
-    let options = &config.rl;
-    let chosen = batch_at(dataset.train.len(), options.groups_per_batch, config.seed, step);
-    let tasks: Vec<&Task> = chosen.into_iter().map(|index| &dataset.train[index].task).collect();
-    let sampling = options.sampling();
-    let plan = rollout::Plan {
-        group_size: options.group_size,
-        sampling: &sampling,
-        seed: config.seed,
-        purpose: Purpose::Rollouts,
-        step,
-        first_task: 0,
-    };
-    roll_out(&learner.policy, &learner.renderer, &tasks, &plan, |tokens| observe(Event::Sampled { tokens }))
+/// The reference, if the config charges for leaving one.
+fn reference(config: &RunConfig, dataset: &Dataset, learner: &Learner) -> Result<Option<Policy>> {
+    match config.rl.kl_penalty_coef == 0.0 {
+        true => Ok(None),
+        false => start::reference(config, dataset, learner.policy.config()).map(Some),
+    }
 }
 
-/// Each rollout's advantage within its group; `None` where it could not be judged.
-fn advantages(graded: &[Graded], group_size: usize) -> Vec<Option<f64>> {
-    graded.chunks(group_size).flat_map(|group| mean_centred(&report::rewards(group))).collect()
-}
-
-/// What the update learns from.
-fn data(rollouts: &[Rollout], advantages: &[Option<f64>], config: &RunConfig) -> Vec<Datum> {
-    let size = config.rl.group_size;
-    let teaches = |group: &[Option<f64>]| !(config.rl.remove_constant_reward_groups && is_constant(group));
-    rollouts
-        .chunks(size)
-        .zip(advantages.chunks(size))
-        .filter(|(_, advantages)| teaches(advantages))
-        .flat_map(|(rollouts, advantages)| rollouts.iter().zip(advantages))
-        .filter_map(|(rollout, advantage)| advantage.map(|advantage| rollout.datum(advantage as f32)))
-        .collect()
-}
-
-/// Entropy is estimated from the sampled tokens; the two KL figures are tinker's, between sampler and trainer: they
-/// should be rounding errors, and are the first sign when sampler and trainer drift apart.
-fn describe_update(update: &Update, data: &[Datum], metrics: &mut Metrics) {
-    let sampled = data.iter().flat_map(|datum| datum.sampled_log_probs.iter().copied());
-    let difference = || sampled.clone().zip(&update.log_probs).map(|(q, p)| f64::from(q - p));
-    let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / update.log_probs.len() as f64;
-    let rows: [(&str, Value); 5] = [
-        ("loss", json!(update.loss)),
-        ("optim/grad_norm", json!(update.grad_norm)),
-        ("optim/entropy", json!(mean(&mut sampled.clone().map(|q| -f64::from(q))))),
-        ("optim/kl_sample_train_v1", json!(mean(&mut difference()))),
-        ("optim/kl_sample_train_v2", json!(mean(&mut difference().map(|d| 0.5 * d * d)))),
-    ];
-    metrics.extend(rows.map(|(name, value)| (name.to_owned(), value)));
+/// Updates the policy once for each part of the batch. `None` when there was nothing to learn from.
+fn update(learner: &mut Learner, lessons: &[Lesson], options: &RlConfig, rate: f64) -> Result<Option<Update>> {
+    let loss = options.loss();
+    let mut updates = vec![];
+    for part in lesson::substeps(lessons, options.num_substeps) {
+        let data: Vec<Datum> = part.iter().map(|lesson| lesson.datum.clone()).collect();
+        let batch: Vec<Experience> = part.iter().map(|lesson| lesson.experience.clone()).collect();
+        let judge = loss.on(&batch);
+        let objective = Objective { entropies: loss.entropy_coef != 0.0, ..Objective::each(&judge) };
+        updates.extend(learner.update(&data, options.micro_batch_size, rate, objective)?);
+    }
+    Ok(Update::merge(updates))
 }

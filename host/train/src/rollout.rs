@@ -104,9 +104,9 @@ fn trajectory(task: &Task, attempt: usize, renderer: &Renderer, sampled: &Sample
 
 impl Rollout {
     /// The rollout as something to learn from: the sampled tokens are trained, the prompt is not.
-    pub fn datum(&self, advantage: f32) -> Datum {
+    pub fn datum(&self) -> Datum {
         let tokens: Vec<u32> = self.prompt.iter().chain(&self.sampled.tokens).copied().collect();
         let trained = (0..tokens.len()).map(|at| at >= self.prompt.len()).collect();
-        Datum { tokens, trained, sampled_log_probs: self.sampled.log_probs.clone(), advantage }
+        Datum { tokens, trained }
     }
 }

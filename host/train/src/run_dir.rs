@@ -44,6 +44,9 @@ pub(crate) struct Checkpoint {
     pub sampler_path: PathBuf,
     /// Steps done.
     pub batch: usize,
+    /// Batches of tasks that were attempted: where in the data a stage that samples goes on.
+    #[serde(default)]
+    pub batches_drawn: usize,
     /// Whether the stage is finished.
     #[serde(rename = "final")]
     pub is_final: bool,

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::gradient::mean_nll;
 use crate::learner::{Learner, Plan};
 use crate::loss::nll;
+use crate::objective::Objective;
 use crate::observe::{Event, Observer};
 use crate::optim::learning_rate;
 use crate::renderer::Renderer;
@@ -42,7 +43,7 @@ pub(crate) fn sft(config: &RunConfig, dataset: &Dataset, observe: Observer) -> R
             .map(|i| train[i].clone())
             .collect();
         let rate = learning_rate(options.learning_rate, options.lr_schedule, step, steps);
-        let update = learner.update(&batch, options.micro_batch_size, rate, |log_probs, _| nll(log_probs))?;
+        let update = learner.update(&batch, options.micro_batch_size, rate, Objective::each(&nll(&batch)))?;
         let tokens: usize = batch.iter().map(|datum| datum.tokens.len()).sum();
         let seconds = clock.lap();
         let mut metrics = Metrics::new();
@@ -79,7 +80,7 @@ fn data(renderer: &Renderer, examples: &[Example], options: &SftConfig) -> Resul
             let mut rendered = renderer.supervised(&example.messages(), options.train_on_what)?;
             rendered.tokens.truncate(options.max_length);
             rendered.trained.truncate(options.max_length);
-            Ok(Datum { tokens: rendered.tokens, trained: rendered.trained, sampled_log_probs: vec![], advantage: 0.0 })
+            Ok(Datum { tokens: rendered.tokens, trained: rendered.trained })
         })
         .collect()
 }

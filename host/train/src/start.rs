@@ -88,6 +88,21 @@ pub(crate) fn reinforced(config: &RunConfig, dataset: &Dataset) -> Result<Model>
     }
 }
 
+/// The reference that reinforcement learning of a model of this shape is held to: what it started from, unless the config
+/// names another.
+pub(crate) fn reference(config: &RunConfig, dataset: &Dataset, shape: &ModelConfig) -> Result<Policy> {
+    let Some(folder) = &config.rl.kl_reference else { return Ok(reinforced(config, dataset)?.0) };
+    let (policy, _) = read(config, folder)?;
+    match policy.config().vocab_size == shape.vocab_size {
+        true => Ok(policy),
+        false => {
+            let (ours, theirs) = (shape.vocab_size, policy.config().vocab_size);
+            let message = format!("as `rl.kl_reference` it must share the policy's {ours} tokens; it has {theirs}");
+            Err(Error::model(folder, message))
+        }
+    }
+}
+
 /// Whether this stage of the run has its final checkpoint.
 pub fn is_finished(config: &RunConfig, stage: Stage) -> Result<bool> {
     Ok(finished(config, stage)?.is_some())

@@ -1,7 +1,9 @@
 //! The configuration of a run: one struct per stage, every default a value that works, unknown keys refused. What a run
 //! resolved to is written back into its directory, and that file *is* the run.
 
+mod nearest;
 mod parse;
+mod rl;
 
 use rewarden_runtime::{
     CacheScores, Grants, Isolation, Limits, OnFault, PluginSpec, RubricRules, Wasi, Weight, Worker,
@@ -11,11 +13,11 @@ use std::path::{Path, PathBuf};
 
 use crate::data::Arithmetic;
 use crate::error::{Error, Result};
-use crate::loss::LossFn;
 use crate::model::Lora;
 use crate::renderer::{RendererName, TrainOnWhat};
 use crate::sampler::Sampling;
 use crate::seed::{self, Purpose};
+pub use rl::{AdvEstimator, KlIn, LossFnConfig, RlConfig};
 
 /// The `model_name` that stands for random weights of a small shape instead of a folder.
 pub const TINY: &str = "tiny";
@@ -224,43 +226,6 @@ pub struct SftConfig {
     pub adam: AdamConfig,
 }
 
-/// Reinforcement learning.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RlConfig {
-    /// Peak learning rate.
-    pub learning_rate: f64,
-    /// Its course.
-    pub lr_schedule: LrSchedule,
-    /// Updates.
-    pub max_steps: usize,
-    /// Tasks in one update.
-    pub groups_per_batch: usize,
-    /// Rollouts of each task.
-    pub group_size: usize,
-    /// Trajectories in one pass: memory, never the gradient. Every core works on a pass of its own. 0 means all.
-    pub micro_batch_size: usize,
-    /// Loss.
-    pub loss_fn: LossFn,
-    /// Leaves groups whose rewards are all equal out of the batch.
-    pub remove_constant_reward_groups: bool,
-    /// Tokens of one answer at most.
-    pub max_tokens: usize,
-    /// Divides the logits; 0 takes the likeliest token.
-    pub temperature: f64,
-    /// Draws among this many likeliest tokens; 0 means all.
-    pub top_k: usize,
-    /// Draws among the likeliest tokens whose probabilities reach this sum.
-    pub top_p: f64,
-    /// Steps between checkpoints; 0 means only the last.
-    pub save_every: usize,
-    /// Model folder or checkpoint to start from instead of this run's supervised stage.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub load_checkpoint_path: Option<PathBuf>,
-    /// The optimizer.
-    pub adam: AdamConfig,
-}
-
 /// Evaluation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -304,28 +269,6 @@ impl Default for SftConfig {
             max_length: 2048,
             train_on_what: TrainOnWhat::LastAssistantMessage,
             eval_every: 0,
-            save_every: 20,
-            load_checkpoint_path: None,
-            adam: AdamConfig::default(),
-        }
-    }
-}
-
-impl Default for RlConfig {
-    fn default() -> Self {
-        Self {
-            learning_rate: 1e-5,
-            lr_schedule: LrSchedule::Linear,
-            max_steps: 100,
-            groups_per_batch: 16,
-            group_size: 16,
-            micro_batch_size: 16,
-            loss_fn: LossFn::ImportanceSampling,
-            remove_constant_reward_groups: false,
-            max_tokens: 256,
-            temperature: 1.0,
-            top_k: 0,
-            top_p: 1.0,
             save_every: 20,
             load_checkpoint_path: None,
             adam: AdamConfig::default(),
@@ -412,13 +355,6 @@ impl RunConfig {
             let names: Vec<&str> = self.reward.iter().map(|reward| reward.name.as_str()).collect();
             Error::config("reward", format!("there is no reward `{name}`; the config has {}", names.join(", ")))
         })
-    }
-}
-
-impl RlConfig {
-    /// How rollouts are sampled.
-    pub fn sampling(&self) -> Sampling {
-        Sampling { max_tokens: self.max_tokens, temperature: self.temperature, top_k: self.top_k, top_p: self.top_p }
     }
 }
 

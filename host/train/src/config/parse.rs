@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use super::RunConfig;
+use rewarden_runtime::Combine;
+
+use super::nearest::with_hint;
+use super::{AdvEstimator, RunConfig};
 use crate::error::{Error, Result};
 use crate::sampler::Sampling;
 
@@ -12,16 +15,19 @@ const LORA_RANK_MAX: usize = 1 << 14;
 impl RunConfig {
     /// Parses a config; `overrides` are `key=value` with dotted keys, as `--set` takes them. `file` is for messages.
     pub fn parse(file: &Path, text: &str, overrides: &[String]) -> Result<Self> {
-        let at_file = |e: toml::de::Error| Error::ConfigFile { file: file.to_owned(), message: e.to_string() };
+        let at_file =
+            |e: toml::de::Error| Error::ConfigFile { file: file.to_owned(), message: with_hint(e.to_string()) };
         // The plain text is checked first: its errors can show the line.
         let mut table: toml::Table = toml::from_str(text).map_err(at_file)?;
         let _: Self = toml::from_str(text).map_err(at_file)?;
         for pair in overrides {
             set(&mut table, pair)?;
         }
-        let mut config: Self = table.try_into().map_err(|e| Error::config(overrides.join(" "), e.to_string()))?;
+        let mut config: Self =
+            table.try_into().map_err(|e| Error::config(overrides.join(" "), with_hint(e.to_string())))?;
         config.check()?;
         config.lora_rank = Some(config.lora().map_or(0, |lora| lora.rank));
+        config.rl.resolve(config.rubric.combine == Combine::NormalizeThenSum);
         Ok(config)
     }
 
@@ -62,7 +68,22 @@ impl RunConfig {
             arithmetic.check()?;
         }
         self.check_lora()?;
+        self.rl.check()?;
+        self.check_estimator()?;
         self.check_rewards()
+    }
+
+    /// Estimators that need rewards of a certain kind.
+    fn check_estimator(&self) -> Result<()> {
+        let (needed, name) = match self.rl.adv_estimator {
+            AdvEstimator::Gdpo => (Combine::NormalizeThenSum, "normalize_then_sum"),
+            AdvEstimator::PerStep => (Combine::WeightedSum, "weighted_sum"),
+            _ => return Ok(()),
+        };
+        match self.rubric.combine == needed {
+            true => Ok(()),
+            false => Err(Error::config("rl.adv_estimator", format!("needs `rubric.combine` = \"{name}\""))),
+        }
     }
 
     fn check_lora(&self) -> Result<()> {
@@ -130,8 +151,9 @@ fn set(table: &mut toml::Table, pair: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::LossFnConfig;
     use super::*;
-    use crate::loss::LossFn;
+    use crate::loss::{LossAggMode, LossFn};
     use rewarden_runtime::OnFault;
 
     #[track_caller]
@@ -156,7 +178,6 @@ mod tests {
         check(MINIMAL, &["seed.x=1"], "`seed`");
         check(MINIMAL, &["rl.temperature=-1"], "`rl.temperature`");
         check(MINIMAL, &["eval.k=[9]"], "pass@9 needs");
-        check(MINIMAL, &["rl.loss_fn=ppoo"], "unknown variant `ppoo`");
         check(MINIMAL, &["lora_rank=4", "lora_alpha=0"], "`lora_alpha`");
         check(MINIMAL, &["lora_rank=99999"], "`lora_rank`: must be at most");
         check(
@@ -165,7 +186,70 @@ mod tests {
             "nothing is trained",
         );
         check(MINIMAL, &["lora_rang=4"], "unknown field `lora_rang`");
+        check(MINIMAL, &["rl.loss_fn=ppoo"], "did you mean `ppo`?");
+        check("log_path = \"x\"\n[rl]\nloss_agg_mode = \"token_mean\"\n", &[], "did you mean `token-mean`?");
+        check(MINIMAL, &["rl.adv_estimator=reinforce++"], "`reinforce_plus_plus`");
+        check(MINIMAL, &["rl.kl_estimator=k4"], "`k3`");
         check(MINIMAL, &["data.arithmetic.number_max=0"], "`data.arithmetic.number_max`");
+    }
+
+    #[test]
+    fn bad_losses_name_the_key() {
+        check(
+            MINIMAL,
+            &["rl.loss_fn_config.clip_low_threshold=0.9"],
+            "`rl.loss_fn` = \"importance_sampling\" has no bounds",
+        );
+        let ppo = |setting: &'static str| ["rl.loss_fn=ppo", setting];
+        check(MINIMAL, &ppo("rl.loss_fn_config.clip_low_threshold=-1"), "`rl.loss_fn_config.clip_low_threshold`: -1");
+        check(MINIMAL, &ppo("rl.loss_fn_config={clip_low_threshold=2.0, clip_high_threshold=1.0}"), "2 is above");
+        check(MINIMAL, &ppo("rl.loss_fn_config.clip_ratio_c=0.5"), "must be above 1");
+        check(MINIMAL, &ppo("rl.loss_fn_config.clip_ratio=2"), "did you mean `clip_ratio_c`?");
+        check(MINIMAL, &["rl.loss_fn=cispo", "rl.loss_fn_config.clip_ratio_c=3"], "`cispo` does not clip its loss");
+        check(MINIMAL, &["rl.num_substeps=0"], "`rl.num_substeps`: must be between 1 and `rl.groups_per_batch` = 16");
+        check(MINIMAL, &["rl.num_substeps=17"], "`rl.num_substeps`");
+        check(MINIMAL, &["rl.max_num_gen_batches=0"], "`rl.max_num_gen_batches`: must be at least 1");
+        check(MINIMAL, &["rl.overlong_buffer_len=257"], "`rl.overlong_buffer_len`: must not exceed");
+        check(MINIMAL, &["rl.kl_penalty_coef=-0.1"], "`rl.kl_penalty_coef`: must be a number of at least 0");
+        check(MINIMAL, &["rl.entropy_coef=nan"], "`rl.entropy_coef`: must be a number");
+        check(MINIMAL, &["rl.step_separator="], "`rl.step_separator`: must not be empty");
+        check(MINIMAL, &["rl.adv_estimator=gdpo"], "needs `rubric.combine` = \"normalize_then_sum\"");
+        check(
+            MINIMAL,
+            &["rl.adv_estimator=per_step", "rubric.combine=min"],
+            "needs `rubric.combine` = \"weighted_sum\"",
+        );
+        check(MINIMAL, &["rl.adv_estimator=rloo", "rl.norm_adv_by_std=true"], "`rl.norm_adv_by_std`: only");
+    }
+
+    /// What `rl.loss_fn` and further settings resolve to: least and largest ratio, mean, division by the deviation.
+    #[track_caller]
+    fn check_resolved(overrides: &[&str], clip: (Option<f64>, Option<f64>), mean: LossAggMode, divides: bool) {
+        let overrides: Vec<String> = overrides.iter().map(|&o| o.to_owned()).collect();
+        let rl = RunConfig::parse(Path::new("a.toml"), MINIMAL, &overrides).unwrap().rl;
+        let LossFnConfig { clip_low_threshold: low, clip_high_threshold: high, .. } = rl.loss_fn_config;
+        assert_eq!((low, high), clip, "{overrides:?}");
+        assert_eq!((rl.loss_agg_mode, rl.norm_adv_by_std), (Some(mean), Some(divides)), "{overrides:?}");
+        assert_eq!(rl.divides_by_deviation(), divides);
+    }
+
+    #[test]
+    fn a_loss_brings_its_papers_settings() {
+        use LossAggMode::*;
+        let usual = (Some(0.8), Some(1.2));
+        check_resolved(&[], (None, None), TokenMean, false);
+        check_resolved(&["rl.loss_fn=reinforce"], (None, None), TokenMean, false);
+        check_resolved(&["rl.loss_fn=ppo"], usual, TokenMean, false);
+        check_resolved(&["rl.loss_fn=cispo"], (Some(0.0), Some(4.0)), TokenMean, false);
+        check_resolved(&["rl.loss_fn=grpo"], usual, SeqMeanTokenMean, true);
+        check_resolved(&["rl.loss_fn=dr_grpo"], usual, SeqMeanTokenSumNorm, false);
+        check_resolved(&["rl.loss_fn=dapo"], (Some(0.8), Some(1.28)), TokenMean, true);
+        check_resolved(&["rl.loss_fn=gspo"], (Some(0.9997), Some(1.0004)), SeqMeanTokenMean, true);
+        check_resolved(&["rl.loss_fn=grpo", "rl.adv_estimator=rloo"], usual, SeqMeanTokenMean, false);
+        let normalised = ["rl.loss_fn=grpo", "rubric.combine=normalize_then_sum"];
+        check_resolved(&normalised, usual, SeqMeanTokenMean, false);
+        let chosen = ["rl.loss_fn=grpo", "rl.loss_fn_config.clip_high_threshold=1.5", "rl.loss_agg_mode=token-sum"];
+        check_resolved(&chosen, (Some(0.8), Some(1.5)), TokenSum, true);
     }
 
     #[test]

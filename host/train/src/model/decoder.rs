@@ -9,6 +9,7 @@ use candle_core::{D, Device, Result, Tensor};
 
 use super::config::ModelConfig;
 use super::linear::{Linear, LowRank};
+use crate::batch::MicroBatch;
 
 /// The layers over one set of weights. Cheap: it holds references to the tensors, not copies.
 pub(crate) struct Decoder {
@@ -106,6 +107,13 @@ impl Decoder {
     /// Logits (.., V) of hidden states (.., hidden).
     pub(crate) fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
         self.head.forward(hidden)
+    }
+
+    /// Log-probabilities (N) of a batch's trained tokens and, if asked, the entropies (N) of the distributions they were
+    /// predicted from. Only the places asked for go through the head.
+    pub(crate) fn predict(&self, batch: &MicroBatch, entropies: bool) -> crate::Result<(Tensor, Option<Tensor>)> {
+        let hidden = self.hidden(&batch.ids)?.flatten_to(1)?.index_select(&batch.places, 0)?; // (N, hidden)
+        Ok(log_probs(&self.logits(&hidden)?, &batch.targets, entropies)?)
     }
 
     /// Rotary tables for the positions `at` (B x L, row by row) and a mask from [`mask`].
@@ -217,9 +225,61 @@ fn softmax(x: &Tensor) -> Result<Tensor> {
     exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)
 }
 
-/// Log-probabilities (N) of `targets` (N, u32) under `logits` (N, V).
-pub(crate) fn log_probs(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+/// Log-probabilities (N) of `targets` (N, u32) under `logits` (N, V) and, if asked, the entropies (N) of the rows.
+fn log_probs(logits: &Tensor, targets: &Tensor, entropies: bool) -> Result<(Tensor, Option<Tensor>)> {
     let shifted = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?.detach())?;
     let normaliser = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?;
-    (shifted.gather(&targets.unsqueeze(1)?, 1)? - normaliser)?.squeeze(1)
+    let log_probs = (shifted.gather(&targets.unsqueeze(1)?, 1)? - &normaliser)?.squeeze(1)?;
+    let entropy = || {
+        let all = shifted.broadcast_sub(&normaliser)?; // (N, V)
+        (all.exp()? * all)?.sum(D::Minus1)?.neg()
+    };
+    Ok((log_probs, entropies.then(entropy).transpose()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Var;
+    use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    struct Fixture {
+        head: Head,
+    }
+
+    #[derive(Deserialize)]
+    struct Head {
+        logits: Vec<Vec<f32>>,
+        targets: Vec<u32>,
+        weights: Vec<f32>,
+        entropy_weights: Vec<f32>,
+        log_probs: Vec<f32>,
+        entropies: Vec<f32>,
+        slopes: Vec<Vec<f32>>,
+    }
+
+    #[track_caller]
+    fn close(got: &Tensor, want: &[f32]) {
+        let got: Vec<f32> = got.flatten_all().unwrap().to_vec1().unwrap();
+        assert!(got.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-5), "{got:?}, not {want:?}");
+    }
+
+    /// Log-probabilities, entropies and the gradient of a mixture of both (fixtures/make_losses.py).
+    #[test]
+    fn the_head_equals_pytorch() {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/losses.json");
+        let Fixture { head } = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+        let tensor = |values: &[f32]| Tensor::new(values, &Device::Cpu).unwrap();
+        let logits = Var::from_tensor(&Tensor::new(head.logits, &Device::Cpu).unwrap()).unwrap();
+        let targets = Tensor::new(head.targets, &Device::Cpu).unwrap();
+        let (log_probs, entropies) = log_probs(&logits, &targets, true).unwrap();
+        let entropies = entropies.unwrap();
+        close(&log_probs, &head.log_probs);
+        close(&entropies, &head.entropies);
+        let weighted =
+            (log_probs * tensor(&head.weights)).unwrap() + (entropies * tensor(&head.entropy_weights)).unwrap();
+        let gradients = weighted.unwrap().sum_all().unwrap().backward().unwrap();
+        close(gradients.get(&logits).unwrap(), &head.slopes.concat());
+    }
 }

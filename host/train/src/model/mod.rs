@@ -18,6 +18,7 @@ pub use weights::Weights;
 use candle_core::{Device, Tensor};
 use std::path::Path;
 
+use crate::batch::MicroBatch;
 use crate::error::Result;
 
 /// A model being trained. Owns its weights: sampling borrows it, updating needs it mutably, so no sampler outlives an
@@ -90,11 +91,10 @@ impl Policy {
         self.adapter.as_ref().map_or(&self.weights, Adapter::weights)
     }
 
-    /// Log-probabilities (N) of `targets`, one per place in `places`; both are flat over `ids` (B, L), and the target
-    /// of a place is the token after it. Only the places asked for go through the head. Gradients are tracked.
-    pub fn log_probs(&self, ids: &Tensor, places: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        let hidden = self.decoder.hidden(ids)?.flatten_to(1)?.index_select(places, 0)?; // (N, hidden)
-        Ok(decoder::log_probs(&self.decoder.logits(&hidden)?, targets)?)
+    /// Log-probabilities (N) of a batch's trained tokens and, if asked, the entropies (N) of what each was predicted from.
+    /// Gradients are tracked.
+    pub(crate) fn predict(&self, batch: &MicroBatch, entropies: bool) -> Result<(Tensor, Option<Tensor>)> {
+        self.decoder.predict(batch, entropies)
     }
 
     /// The same layers over the same weights, without gradient tracking: what sampling runs on.

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::batch::Datum;
-use crate::gradient::gradients;
+use crate::gradient::{Gradients, gradients};
 use crate::loss::nll;
+use crate::objective::Objective;
 
 pub(super) fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
@@ -39,10 +40,15 @@ impl Reference {
         let rows: Vec<Vec<u32>> = self.ids().to_vec2().unwrap();
         let datum = |(row, length): (Vec<u32>, i64)| {
             let tokens = row[..length as usize].to_vec();
-            Datum { trained: vec![true; tokens.len()], tokens, sampled_log_probs: vec![], advantage: 0.0 }
+            Datum { trained: vec![true; tokens.len()], tokens }
         };
         rows.into_iter().zip(lengths).map(datum).collect()
     }
+}
+
+fn nll_gradients(reference: &Reference, micro_batch_size: usize) -> Gradients {
+    let data = reference.data();
+    gradients(&reference.policy, &data, micro_batch_size, Objective::each(&nll(&data))).unwrap()
 }
 
 /// Relative L2 distance.
@@ -86,7 +92,7 @@ fn logits_equal_pytorch() {
 fn loss_and_every_gradient_equal_pytorch() {
     for name in MODELS {
         let reference = Reference::read(name);
-        let found = gradients(&reference.policy, &reference.data(), 0, |log_probs, _| nll(log_probs)).unwrap();
+        let found = nll_gradients(&reference, 0);
         let loss: Vec<f32> = reference.tensors["loss"].to_vec1().unwrap();
         assert!((found.loss - f64::from(loss[0])).abs() < 1e-5, "{name}: {} against {loss:?}", found.loss);
         for ((parameter, _), gradient) in reference.policy.trainable().iter().zip(found.iter()) {
@@ -101,7 +107,7 @@ fn loss_and_every_gradient_equal_pytorch() {
 fn every_variable_gets_a_finite_gradient_that_is_not_zero() {
     for name in MODELS {
         let reference = Reference::read(name);
-        let found = gradients(&reference.policy, &reference.data(), 0, |log_probs, _| nll(log_probs)).unwrap();
+        let found = nll_gradients(&reference, 0);
         for ((parameter, _), gradient) in reference.policy.trainable().iter().zip(found.iter()) {
             assert!(gradient.iter().all(|value| value.is_finite()), "{name}, {parameter}");
             assert!(gradient.iter().any(|&value| value != 0.0), "{name}, {parameter}");
@@ -112,10 +118,9 @@ fn every_variable_gets_a_finite_gradient_that_is_not_zero() {
 #[test]
 fn micro_batch_size_never_changes_the_gradient() {
     let reference = Reference::read("qwen3-tied");
-    let data = reference.data();
-    let whole = gradients(&reference.policy, &data, 0, |log_probs, _| nll(log_probs)).unwrap();
+    let whole = nll_gradients(&reference, 0);
     for size in [1, 2, 3] {
-        let parts = gradients(&reference.policy, &data, size, |log_probs, _| nll(log_probs)).unwrap();
+        let parts = nll_gradients(&reference, size);
         assert!((parts.loss - whole.loss).abs() < 1e-6);
         for ((parameter, _), (got, want)) in reference.policy.trainable().iter().zip(parts.iter().zip(whole.iter())) {
             let off = distance(got, want);

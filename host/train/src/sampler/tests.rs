@@ -1,5 +1,6 @@
 use super::*;
-use crate::batch::{Datum, MicroBatch};
+use crate::batch::Datum;
+use crate::gradient::log_probs;
 use crate::model::Policy;
 
 fn policy() -> Policy {
@@ -28,9 +29,7 @@ fn log_probs_equal_the_trainers() {
     for (prompt, sampled) in owners.zip(sample(&requests, &PLAIN, 7)) {
         let tokens: Vec<u32> = prompt.iter().chain(&sampled.tokens).copied().collect();
         let trained = (0..tokens.len()).map(|at| at >= prompt.len()).collect();
-        let datum = Datum { tokens, trained, sampled_log_probs: vec![], advantage: 0.0 };
-        let batch = MicroBatch::new(&[datum]).unwrap().unwrap();
-        let trainer: Vec<f32> = policy.log_probs(&batch.ids, &batch.places, &batch.targets).unwrap().to_vec1().unwrap();
+        let trainer = log_probs(&policy, &[Datum { tokens, trained }], 0).unwrap().concat();
         let close = trainer.iter().zip(&sampled.log_probs).all(|(a, b)| (a - b).abs() < 1e-5);
         assert!(close && trainer.len() == sampled.log_probs.len(), "{trainer:?} {:?}", sampled.log_probs);
     }

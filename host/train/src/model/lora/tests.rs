@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::batch::{Datum, MicroBatch};
-use crate::gradient::gradients;
+use crate::gradient::{Gradients, gradients};
 use crate::loss::nll;
 use crate::model::Policy;
 use crate::model::tests::{Reference, distance, fixture};
+use crate::objective::Objective;
 
 const ALL: Lora = Lora { rank: 3, alpha: 6.0, train_attn: true, train_mlp: true, train_unembed: true };
 
@@ -33,14 +34,18 @@ fn values(tensor: &Tensor) -> Vec<f32> {
 fn data() -> Vec<Datum> {
     let datum = |start: u32| {
         let tokens: Vec<u32> = (0..9).map(|i| (start + i * i) % 40).collect();
-        Datum { trained: vec![true; tokens.len()], tokens, sampled_log_probs: vec![], advantage: 0.0 }
+        Datum { trained: vec![true; tokens.len()], tokens }
     };
     [3, 8, 21].map(datum).to_vec()
 }
 
+fn nll_gradients(policy: &Policy, data: &[Datum]) -> Gradients {
+    gradients(policy, data, 0, Objective::each(&nll(data))).unwrap()
+}
+
 fn log_probs(policy: &Policy) -> Vec<f32> {
     let batch = MicroBatch::new(&data()).unwrap().unwrap();
-    values(&policy.log_probs(&batch.ids, &batch.places, &batch.targets).unwrap())
+    values(&policy.predict(&batch, false).unwrap().0)
 }
 
 #[test]
@@ -48,7 +53,7 @@ fn what_peft_saved_computes_and_learns_as_in_peft() {
     for (adapter, base) in [("lora-qwen3-tied", "qwen3-tied"), ("lora-qwen2", "qwen2")] {
         let policy = Policy::read(&fixture(base)).unwrap().with_adapter(&fixture(adapter)).unwrap();
         let reference = Reference::of(policy, adapter);
-        let found = gradients(&reference.policy, &reference.data(), 0, |log_probs, _| nll(log_probs)).unwrap();
+        let found = nll_gradients(&reference.policy, &reference.data());
         let loss: Vec<f32> = reference.tensors["loss"].to_vec1().unwrap();
         assert!((found.loss - f64::from(loss[0])).abs() < 1e-5, "{adapter}: {} against {loss:?}", found.loss);
         let wanted = reference.tensors.keys().filter(|name| name.starts_with("grad.")).count();
@@ -70,7 +75,7 @@ fn gradients_equal_finite_differences() {
     const STEP: f64 = 3e-3;
     for base in ["qwen3-tied", "qwen2", "llama"] {
         let policy = adapted(base, &ALL);
-        let found = gradients(&policy, &data(), 0, |log_probs, _| nll(log_probs)).unwrap();
+        let found = nll_gradients(&policy, &data());
         let loss = || -log_probs(&policy).iter().map(|&p| f64::from(p)).sum::<f64>() / 24.0;
         for ((parameter, var), gradient) in policy.trainable().iter().zip(found.iter()) {
             let length = gradient.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
@@ -113,7 +118,7 @@ fn only_what_is_asked_for_is_adapted() {
         let targets: BTreeSet<String> =
             policy.adapter().unwrap().modules().map(|module| module.rsplit('.').next().unwrap().to_owned()).collect();
         assert_eq!(targets.iter().map(String::as_str).collect::<Vec<_>>(), expected);
-        let found = gradients(&policy, &data(), 0, |log_probs, _| nll(log_probs)).unwrap();
+        let found = nll_gradients(&policy, &data());
         assert_eq!(found.iter().count(), policy.trainable().iter().count());
     }
     let none = Lora { train_attn: false, train_mlp: false, train_unembed: false, ..ALL };
@@ -129,7 +134,7 @@ fn only_what_is_asked_for_is_adapted() {
 fn frozen_matrices_get_no_gradient() {
     let policy = adapted("llama", &ALL);
     let batch = MicroBatch::new(&data()).unwrap().unwrap();
-    let loss = policy.log_probs(&batch.ids, &batch.places, &batch.targets).unwrap().sum_all().unwrap();
+    let loss = policy.predict(&batch, false).unwrap().0.sum_all().unwrap();
     let store = loss.backward().unwrap();
     let adapters: Vec<_> = policy.trainable().iter().map(|(_, var)| var.as_tensor().id()).collect();
     let frozen: Vec<Vec<usize>> = parameter_shapes(policy.config())
