@@ -30,6 +30,7 @@ pub(crate) static HOSTILE_DEBUG: LazyLock<PathBuf> = LazyLock::new(|| build_with
 pub(crate) static ASKER: LazyLock<PathBuf> = LazyLock::new(|| build("tests/guests/asker"));
 pub(crate) static HELPER: LazyLock<PathBuf> = LazyLock::new(|| build("tests/guests/helper"));
 pub(crate) static ORACLE: LazyLock<PathBuf> = LazyLock::new(|| build("tests/guests/oracle"));
+static STEPS: LazyLock<PathBuf> = LazyLock::new(|| build("tests/guests/steps"));
 pub(crate) static RANKER: LazyLock<PathBuf> = LazyLock::new(|| build("tests/guests/ranker"));
 /// Compiled the way an unported guest is: with the standard library's WASI.
 pub(crate) static STD: LazyLock<PathBuf> = LazyLock::new(|| build_wasip2("std-guest"));
@@ -46,7 +47,7 @@ const FOREIGN: [(&str, bool); 6] = [
 
 /// Every plugin in Rust of the tree, what builds it, and whether it is sealed. A new folder that is not listed here fails
 /// `none_is_forgotten`.
-static ALL: [(&str, &LazyLock<PathBuf>, bool); 9] = [
+static ALL: [(&str, &LazyLock<PathBuf>, bool); 10] = [
     ("rewards/gsm8k", &GSM8K, true),
     ("guest-examples/first-reward", &FIRST_REWARD, true),
     ("guest-examples/final-answer-rust", &FINAL_ANSWER, true),
@@ -55,6 +56,7 @@ static ALL: [(&str, &LazyLock<PathBuf>, bool); 9] = [
     ("tests/guests/helper", &HELPER, false),
     ("tests/guests/oracle", &ORACLE, false),
     ("tests/guests/ranker", &RANKER, true),
+    ("tests/guests/steps", &STEPS, true),
     ("tests/guests/std", &STD, false),
 ];
 

@@ -22,6 +22,8 @@ mod interpreters;
 mod isolation;
 /// Plugins in other languages than Rust: built, or skipped by name.
 mod languages;
+/// `rewarden rl` by every loss, mean, estimator and term.
+mod losses;
 /// `rewarden plugin inspect`.
 mod plugin;
 /// `rewarden plugin new` and `rewarden plugin build`: what they make, and what they say when they cannot.

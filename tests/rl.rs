@@ -61,18 +61,6 @@ fn it_logs_every_trajectory_with_its_score_and_digest() {
     }
 }
 
-#[test]
-fn both_losses_train() {
-    let run = folder();
-    finish(small("sft", run.path()));
-    for loss in ["importance_sampling", "reinforce"] {
-        let mut command = small("rl", run.path());
-        command.args(["--set", &format!("rl.loss_fn={loss}"), "--set", "rl.max_steps=2"]);
-        finish(command);
-    }
-    assert!(run.path().join("rl.1/metrics.jsonl").is_file(), "the first stage was set aside, not overwritten");
-}
-
 /// Faults are logged beside the other samples' scores and the run goes on; with `fail_run` it stops and says why.
 #[test]
 fn faults_are_data_until_the_config_says_otherwise() {

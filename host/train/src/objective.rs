@@ -34,7 +34,33 @@ pub struct Slopes {
 /// A loss over a batch of sequences.
 ///
 /// Borrows a function; making one is free. The function must be pure, and gives one [`Slopes`] per sequence with one
-/// derivative per trained token: anything else is a bug and a panic.
+/// derivative per trained token: anything else is a bug and a panic. A loss of one's own, here of pairs:
+///
+/// ```
+/// use rewarden_train::{Datum, Objective, Optimizer, Policy, Prediction, Result, Slopes, gradients};
+///
+/// /// -log sigmoid(chosen - rejected) over neighbours (Bradley and Terry 1952).
+/// fn prefer_the_first(seen: &[Prediction]) -> Vec<Slopes> {
+///     let sum = |seen: &Prediction| seen.log_probs.iter().copied().map(f64::from).sum::<f64>();
+///     let pair = |pair: &[Prediction]| {
+///         let margin = sum(&pair[0]) - sum(&pair[1]);
+///         let slope = 1.0 / (1.0 + margin.exp());
+///         let slopes = |seen: &Prediction, slope: f64, loss: f64| Slopes {
+///             loss,
+///             log_probs: vec![slope as f32; seen.log_probs.len()],
+///             ..Slopes::default()
+///         };
+///         [slopes(&pair[0], -slope, (-margin).exp().ln_1p()), slopes(&pair[1], slope, 0.0)]
+///     };
+///     seen.chunks(2).flat_map(pair).collect()
+/// }
+///
+/// fn step(policy: &mut Policy, optimizer: &mut Optimizer, data: &[Datum]) -> Result<f64> {
+///     let found = gradients(policy, data, 16, Objective::whole(&prefer_the_first))?;
+///     optimizer.step(policy, &found, 1e-5)?;
+///     Ok(found.loss)
+/// }
+/// ```
 #[derive(Clone, Copy)]
 pub struct Objective<'a> {
     /// Whether the function looks at entropies, which cost another walk over the vocabulary.

@@ -111,6 +111,20 @@ impl Tokenizer {
         self.inner.decode(tokens, false).map_err(describe)
     }
 
+    /// The text that each token adds; together, the text of all. A token that only begins a character adds nothing, and
+    /// the one that completes it adds the whole.
+    pub fn pieces(&self, tokens: &[u32]) -> Result<Vec<String>> {
+        let mut stream = self.inner.decode_stream(false);
+        let piece = |&token: &u32| Ok(stream.step(token).map_err(describe)?.unwrap_or_default());
+        let mut pieces: Vec<String> = tokens.iter().map(piece).collect::<Result<_>>()?;
+        let whole = self.decode(tokens)?;
+        // What is still waiting for the rest of its character will never get it.
+        if let (Some(last), Some(rest)) = (pieces.len().checked_sub(1), whole.strip_prefix(&pieces.concat())) {
+            pieces[last].push_str(rest);
+        }
+        Ok(pieces)
+    }
+
     /// Number of token ids.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
@@ -172,6 +186,20 @@ mod tests {
         check("12", 2); // digits never merge
         check("½ 🍎\r\n\t", 10);
         check("<think>\n</think>", 3);
+    }
+
+    #[test]
+    fn pieces_make_up_the_text() {
+        let tokenizer = tiny();
+        for text in ["", "Tom has 12 apples.\n\n#### 12", "½ 🍎\r\n", "🍎", " a<think>\nb"] {
+            let tokens = tokenizer.encode(text).unwrap();
+            let pieces = tokenizer.pieces(&tokens).unwrap();
+            assert_eq!((pieces.len(), pieces.concat()), (tokens.len(), text.to_owned()), "{pieces:?}");
+        }
+        let cut = &tokenizer.encode("a🍎").unwrap()[..3];
+        assert_eq!(tokenizer.pieces(cut).unwrap().concat(), tokenizer.decode(cut).unwrap(), "half a character");
+        let marked = [tokenizer.encode("a").unwrap()[0], tokenizer.end()];
+        assert_eq!(tokenizer.pieces(&marked).unwrap(), ["a", IM_END]);
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub struct RlConfig {
     pub step_separator: String,
     /// Weight of the divergence from the reference; 0 does without a reference.
     pub kl_penalty_coef: f64,
-    /// How the divergence is estimated.
+    /// How the divergence is estimated. Its gradient is `k1` in the reward, `k2` (or nearly, `k3`) in the loss.
     pub kl_estimator: KlEstimator,
     /// Where it is charged.
     pub kl_in: KlIn,

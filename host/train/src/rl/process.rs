@@ -55,11 +55,10 @@ pub(super) fn step_of_tokens(
         return Ok(Some(vec![0; tokens.len()]));
     }
     let tokenizer = renderer.tokenizer();
-    let piece = |&token: &u32| match tokenizer.stops(token) {
-        true => Ok(String::new()), // ends the message without being part of it
-        false => tokenizer.decode(&[token]),
-    };
-    let pieces: Vec<String> = tokens.iter().map(piece).collect::<Result<_>>()?;
+    // A token that stops ends the message without being part of it.
+    let said = tokens.iter().position(|&token| tokenizer.stops(token)).unwrap_or(tokens.len());
+    let mut pieces = tokenizer.pieces(&tokens[..said])?;
+    pieces.resize(tokens.len(), String::new());
     let (steps, found) = split_steps(&pieces, separator);
     Ok((found == count).then_some(steps))
 }
