@@ -7,7 +7,6 @@
 mod args;
 mod eval;
 mod launch;
-mod nearest;
 mod plugin;
 mod progress;
 mod rescore;

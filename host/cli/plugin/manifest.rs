@@ -13,7 +13,6 @@ use serde_json::Value;
 use wasm_encoder::{ComponentSection, CustomSection, Encode};
 use wasmparser::{Parser, Payload};
 
-use crate::nearest;
 use crate::plugin::lang::Language;
 
 /// The file's name in a plugin's folder.
@@ -173,7 +172,7 @@ impl Manifest {
 
 /// Names the file; toml names line and key; the nearest known name is ours to find.
 fn explain(path: &Path, message: &str) -> anyhow::Error {
-    let hint = nearest::of_message(message).map(|name| format!("did you mean `{name}`?")).unwrap_or_default();
+    let hint = rewarden_train::nearest_name(message).map(|name| format!("did you mean `{name}`?")).unwrap_or_default();
     anyhow!("{}: {}\n{hint}", path.display(), message.trim_end())
 }
 

@@ -1,22 +1,29 @@
-//! A misspelt key or value, and the name that was probably meant.
+//! "Did you mean": the known name that is closest to one that is not known.
 
-/// Adds to serde's "unknown field `a`, expected one of `b`, `c`" the name that is nearest, when one is near.
-pub(super) fn with_hint(message: String) -> String {
-    match hint(&message) {
-        Some(nearest) => format!("{}; did you mean `{nearest}`?", message.trim_end()),
-        None => message,
-    }
+/// Below this similarity (0 to 1) a guess is noise.
+const SIMILARITY_MIN: f64 = 0.7;
+
+/// The candidate most like the word, if any is like it.
+fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let rated = candidates.into_iter().map(|candidate| (strsim::jaro_winkler(word, candidate), candidate));
+    let best = rated.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+    (best.0 >= SIMILARITY_MIN).then_some(best.1)
 }
 
-/// The known name that is nearest to the unknown one of a message.
-fn hint(message: &str) -> Option<&str> {
-    let unknown = ["unknown field `", "unknown variant `"].iter().find_map(|&start| message.split_once(start))?.1;
-    let (given, rest) = unknown.split_once('`')?;
-    // What follows is a list in backticks: every second piece is a name.
-    let known = rest.lines().next()?.split('`').skip(1).step_by(2);
-    let distance = |name: &str| strsim::damerau_levenshtein(&given.to_lowercase(), name);
-    let nearest = known.min_by_key(|name| distance(name))?;
-    (distance(nearest) <= (nearest.len() / 3).max(1)).then_some(nearest)
+/// The nearest name to what a message of serde calls unknown: "unknown field `sumary`, expected one of `id`, `summary`".
+pub fn nearest_name(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("unknown ")?;
+    let mut quoted = rest.split('`').skip(1).step_by(2);
+    let unknown = quoted.next()?;
+    nearest(&unknown.to_lowercase(), quoted)
+}
+
+/// A message of serde with the name that was probably meant.
+pub(super) fn with_hint(message: String) -> String {
+    match nearest_name(&message) {
+        Some(name) => format!("{}\ndid you mean `{name}`?", message.trim_end()),
+        None => message,
+    }
 }
 
 #[cfg(test)]
@@ -25,16 +32,18 @@ mod tests {
 
     #[track_caller]
     fn check(message: &str, expected: Option<&str>) {
-        assert_eq!(hint(message), expected, "{message}");
+        assert_eq!(nearest_name(message), expected);
     }
 
     #[test]
-    fn near_names_are_offered() {
-        check("unknown variant `ppoo`, expected one of `ppo`, `grpo`, `dapo`\nin `rl`\n", Some("ppo"));
+    fn a_slip_is_recognised_and_a_stranger_is_not() {
+        check("unknown field `sumary`, expected one of `id`, `summary`, `source`", Some("summary"));
+        check("line 2\nunknown variant `host_log`, expected one of `host-log`, `host-model`", Some("host-log"));
+        check("unknown variant `rust!`, expected `rust`", Some("rust"));
         check("unknown variant `GRPO`, expected one of `ppo`, `grpo`, `dapo`", Some("grpo"));
-        check("unknown field `group_sise`, expected `group_size` or `seed`", Some("group_size"));
-        check("3 | lr = 4\nunknown field `learning-rate`, expected `learning_rate`", Some("learning_rate"));
-        check("unknown variant `sft`, expected one of `ppo`, `grpo`, `dapo`", None);
-        check("missing field `log_path`", None);
+        check("unknown field `group_sise`, expected one of `groups_per_batch`, `group_size`", Some("group_size"));
+        check("unknown field `zzz`, expected one of `id`, `summary`", None);
+        check("unknown field `zzz`, there are no fields", None);
+        check("missing field `id`", None);
     }
 }
