@@ -198,7 +198,7 @@ mod tests {
         }
         let cut = &tokenizer.encode("a🍎").unwrap()[..3];
         assert_eq!(tokenizer.pieces(cut).unwrap().concat(), tokenizer.decode(cut).unwrap(), "half a character");
-        let marked = [tokenizer.encode("a").unwrap()[0], tokenizer.end()];
+        let marked = [tokenizer.encode("a").unwrap()[0], tokenizer.id(IM_END).unwrap()];
         assert_eq!(tokenizer.pieces(&marked).unwrap(), ["a", IM_END]);
     }
 
