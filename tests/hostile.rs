@@ -1,5 +1,7 @@
 //! One sin per test: no sibling's score changes, the process lives.
 
+use std::path::Path;
+
 use rewarden_runtime::{Error, Fault, Grants, Isolation, Judgement, Limits, PluginSpec, Reward, Sample, Score};
 use serde_json::json;
 
@@ -175,6 +177,22 @@ fn sins_while_configuring_are_refused_when_loading() {
             other => panic!("{sin}: {:?}", other.map(|plugin| plugin.digest())),
         }
     }
+}
+
+#[test]
+fn settings_that_are_no_json_reach_configure_alone() {
+    #[track_caller]
+    fn check(path: &Path, settings: &str, kind: Option<&str>) {
+        let plugin = load(path, json!({}), limits()).expect("loads");
+        let tried = wait(plugin.try_settings(settings.to_owned()));
+        assert_eq!(tried.err().map(|fault| fault.kind()), kind, "{settings:?}");
+    }
+    check(&GSM8K, "{}", None);
+    check(&GSM8K, r#"{"method""#, Some("misconfigured"));
+    check(&GSM8K, "", Some("misconfigured"));
+    check(&HOSTILE, "", None);
+    check(&HOSTILE, r#"{"sin":"configure-trap"}"#, Some("trap"));
+    check(&HOSTILE, r#"{"sin":"configure-loop"}"#, Some("out-of-fuel"));
 }
 
 #[test]

@@ -24,10 +24,16 @@ mod isolation;
 mod languages;
 /// `rewarden rl` by every loss, mean, estimator and term.
 mod losses;
-/// `rewarden plugin inspect`.
-mod plugin;
+/// `rewarden plugin bench`: every kind of plugin is measured.
+mod plugin_bench;
 /// `rewarden plugin new` and `rewarden plugin build`: what they make, and what they say when they cannot.
 mod plugin_build;
+/// `rewarden plugin check`: what is fit, what is not and why.
+mod plugin_check;
+/// `rewarden plugin inspect`: what the page says, and that it comes for plugins that do not load.
+mod plugin_inspect;
+/// `rewarden plugin test`: cases of every kind of plugin, probes, `--update`, `--watch`, and mistakes in the file.
+mod plugin_test;
 /// `rewarden rescore`: the same bits again, and two plugins compared.
 mod rescore;
 /// `rewarden rl`, and that nothing but the plugin teaches.
@@ -38,10 +44,10 @@ mod rubric;
 mod run;
 /// `rewarden score`: the line protocol.
 mod score;
-/// The SDKs of other languages, tested in their own.
-mod sdks;
 /// The SDKs of C and Go, asked the same things in the sandbox.
 mod sdk;
+/// The SDKs of other languages, tested in their own.
+mod sdks;
 /// What guests may ask of the host: models, tools, and WASI with nothing behind it.
 mod services;
 /// `rewarden sft`.

@@ -1,11 +1,12 @@
 //! Everything that can be typed. Meaning and defaults stand here; what happens stands in the verb's own file.
 
+mod plugin;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::plugin::lang::Language;
-use crate::plugin::manifest::Kind;
+pub(crate) use plugin::{BenchArgs, BuildArgs, CheckArgs, InspectArgs, NewArgs, PluginVerb, TestArgs};
 
 /// Train language models with sandboxed WebAssembly rewards.
 #[derive(Parser)]
@@ -35,19 +36,9 @@ pub(crate) enum Verb {
     Swap(SwapArgs),
     /// Score a run's rollouts again: the same bits, or another plugin's opinion
     Rescore(RescoreArgs),
-    /// Write, build and look into plugins
+    /// Write, build, test, measure and look into plugins
     #[command(subcommand)]
     Plugin(PluginVerb),
-}
-
-#[derive(Subcommand)]
-pub(crate) enum PluginVerb {
-    /// Write the folder of a new plugin, in any of five languages
-    New(NewArgs),
-    /// Build a plugin's folder into a component, with its language's own compiler
-    Build(BuildArgs),
-    /// Show what a plugin is: digest, world, imports, settings
-    Inspect(InspectArgs),
 }
 
 const TRAIN_HELP: &str = "Examples:
@@ -178,57 +169,4 @@ pub(crate) struct ScoreArgs {
     /// A host interface the plugin may use, such as host-log; may be given several times
     #[arg(long = "grant", value_name = "INTERFACE")]
     pub(crate) grants: Vec<String>,
-}
-
-#[derive(clap::Args)]
-#[command(after_help = "Examples:
-  rewarden plugin new final-answer --kind reward --lang python
-  rewarden plugin new me/number-game --kind environment --lang rust --dir games/number-game
-  rewarden plugin new    (asks)
-
-Writes a folder that builds, and passes its own golden cases, as it is. A folder that holds anything is left alone.")]
-pub(crate) struct NewArgs {
-    /// What the plugin is called: lower-case words joined by `-`, with or without an `owner/` in front
-    pub(crate) name: Option<String>,
-    /// What the plugin is for
-    #[arg(long, value_enum)]
-    pub(crate) kind: Option<Kind>,
-    /// The language to write it in
-    #[arg(long, value_enum)]
-    pub(crate) lang: Option<Language>,
-    /// The folder to write, instead of one with the plugin's name in the current folder
-    #[arg(long)]
-    pub(crate) dir: Option<PathBuf>,
-}
-
-#[derive(clap::Args)]
-#[command(after_help = "Examples:
-  rewarden plugin build final-answer
-  rewarden plugin build rewards/gsm8k -o gsm8k.wasm
-
-Runs the compiler of the language that plugin.toml names, or the file's own `[build]` command, and wraps the result as a
-component that imports nothing but the host interfaces plugin.toml asks for. In Rust, C and Go the same source gives the
-same bytes, so the printed digest can be compared between machines with the same toolchain; what componentize-py and
-componentize-qjs make differs each time.")]
-pub(crate) struct BuildArgs {
-    /// The plugin's folder
-    pub(crate) dir: PathBuf,
-    /// Compile without optimisation and with function names, for traps that say where
-    #[arg(long)]
-    pub(crate) debug: bool,
-    /// Where to put a copy of the component, which lies at `target/plugins/<name>.wasm`
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
-}
-
-#[derive(clap::Args)]
-#[command(after_help = "Examples:
-  rewarden plugin inspect rewards/gsm8k
-  rewarden plugin inspect gsm8k.wasm --json")]
-pub(crate) struct InspectArgs {
-    /// A component (.wasm) or the folder of its source
-    pub(crate) plugin: PathBuf,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
 }

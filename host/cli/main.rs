@@ -9,6 +9,7 @@ mod eval;
 mod launch;
 mod plugin;
 mod progress;
+mod records;
 mod rescore;
 mod rl;
 mod run;
@@ -57,6 +58,9 @@ fn dispatch(args: Args) -> Result<ExitCode> {
         Verb::Rescore(args) => rescore::run(args),
         Verb::Plugin(PluginVerb::New(args)) => plugin::new::run(args),
         Verb::Plugin(PluginVerb::Build(args)) => plugin::build::run(args),
+        Verb::Plugin(PluginVerb::Test(args)) => plugin::test::run(args),
+        Verb::Plugin(PluginVerb::Check(args)) => plugin::check::run(args),
+        Verb::Plugin(PluginVerb::Bench(args)) => plugin::bench::run(args),
         Verb::Plugin(PluginVerb::Inspect(args)) => plugin::inspect::run(args),
     }
 }
@@ -75,7 +79,7 @@ fn one_thread_per_pass() {
 }
 
 /// What is wrong, then why, one cause a line; a cause that its effect already quotes is not repeated.
-fn print_error(error: &anyhow::Error) {
+pub(crate) fn print_error(error: &anyhow::Error) {
     let mut said = error.to_string();
     eprintln!("error: {said}");
     for cause in error.chain().skip(1) {

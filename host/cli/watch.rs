@@ -15,13 +15,14 @@ use anyhow::Result;
 use rewarden_runtime::{Digest, Runtime};
 use rewarden_train::{RewardConfig, RunConfig, SwapKind, SwapRequest, is_live};
 
+use crate::plugin::manifest::Manifest;
 use crate::plugin::sources;
 use crate::swap::{new_id, prepare};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Name, size and time of every file of a plugin.
-type Look = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
+pub(crate) type Look = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
 
 /// The plugins of a config as they looked when it was read.
 pub(crate) struct Watch {
@@ -75,12 +76,15 @@ fn ask(runtime: &Runtime, config: &RunConfig, reward: &RewardConfig) -> Result<D
     Ok(digest)
 }
 
-fn look(plugin: &Path) -> Look {
+/// All but what a `[build]` command of plugin.toml makes: every build writes that, and would look like a change.
+pub(crate) fn look(plugin: &Path) -> Look {
+    let output = || Some(plugin.join(Manifest::read(plugin).ok()??.build?.output));
+    let output = output();
     let seen = |path: PathBuf| {
         let metadata = fs::metadata(&path).ok()?;
         Some((path, (metadata.len(), metadata.modified().ok())))
     };
-    sources::below(plugin).into_iter().filter_map(seen).collect()
+    sources::below(plugin).into_iter().filter(|path| output.as_ref() != Some(path)).filter_map(seen).collect()
 }
 
 #[cfg(test)]
@@ -113,6 +117,20 @@ mod tests {
         check(|folder| fs::write(folder.join("node_modules/a/b"), "12").unwrap(), false);
         check(|folder| fs::write(folder.join(".rewarden/wit/w"), "12").unwrap(), false);
         check(|folder| fs::write(folder.join("src/.lib.rs.swp"), "12").unwrap(), false);
+    }
+
+    #[test]
+    fn what_a_build_command_makes_is_not_watched() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = "id = \"a\"\nversion = \"0.1.0\"\nkind = \"reward\"\nlanguage = \"c\"\nsummary = \"A.\"\n\
+                        license = \"MIT\"\n[build]\ncommand = [\"make\"]\noutput = \"out/a.wasm\"\n";
+        fs::write(folder.path().join("plugin.toml"), manifest).unwrap();
+        let before = look(folder.path());
+        fs::create_dir(folder.path().join("out")).unwrap();
+        fs::write(folder.path().join("out/a.wasm"), "1").unwrap();
+        assert_eq!(look(folder.path()), before);
+        fs::write(folder.path().join("out/b.c"), "1").unwrap();
+        assert_ne!(look(folder.path()), before);
     }
 
     #[test]

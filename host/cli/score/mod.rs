@@ -6,8 +6,8 @@
 
 mod answer;
 mod judge;
-mod lines;
-mod request;
+pub(crate) mod lines;
+pub(crate) mod request;
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};

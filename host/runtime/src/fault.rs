@@ -69,6 +69,21 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Every name that [`Fault::kind`] gives.
+    pub const KINDS: [&'static str; 11] = [
+        "deadline",
+        "out-of-fuel",
+        "out-of-memory",
+        "trap",
+        "invalid-output",
+        "invalid-input",
+        "misconfigured",
+        "unavailable",
+        "internal",
+        "episode-over",
+        "quarantined",
+    ];
+
     /// The fault's name in logs, metrics and answer lines: `deadline`, `out-of-fuel`, `invalid-input`, ...
     pub fn kind(&self) -> &'static str {
         match self {
@@ -180,13 +195,24 @@ mod tests {
 
     #[test]
     fn serialises_under_its_kind() {
-        let quarantined = Fault::Quarantined { since_step: 3, faults: 8 };
-        let trap = Fault::Trap("boom".into());
-        let deadline = Fault::Deadline { timeout_ms: 5, at: String::new() };
-        let fuel = Fault::OutOfFuel { fuel: 7, at: "inner < outer".into() };
-        assert_eq!(fuel.to_string(), "used more than fuel = 7 (in inner < outer)");
-        assert_eq!(deadline.to_string(), "ran longer than timeout_ms = 5");
-        for fault in [deadline, fuel, trap, quarantined] {
+        let text = || "boom".to_owned();
+        let every = [
+            Fault::Deadline { timeout_ms: 5, at: String::new() },
+            Fault::OutOfFuel { fuel: 7, at: "inner < outer".into() },
+            Fault::OutOfMemory { memory_bytes_max: 9 },
+            Fault::Trap(text()),
+            Fault::InvalidOutput(text()),
+            Fault::InvalidInput(text()),
+            Fault::Misconfigured(text()),
+            Fault::Unavailable(text()),
+            Fault::Internal(text()),
+            Fault::EpisodeOver(text()),
+            Fault::Quarantined { since_step: 3, faults: 8 },
+        ];
+        assert_eq!(every.each_ref().map(Fault::kind), Fault::KINDS);
+        assert_eq!(every[0].to_string(), "ran longer than timeout_ms = 5");
+        assert_eq!(every[1].to_string(), "used more than fuel = 7 (in inner < outer)");
+        for fault in every {
             let json = serde_json::to_value(&fault).unwrap();
             assert_eq!(json["kind"], fault.kind());
             assert_eq!(serde_json::from_value::<Fault>(json).unwrap(), fault);

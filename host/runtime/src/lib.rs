@@ -161,7 +161,7 @@ pub use generated::rewarden::plugin::types::{Message, Metric, Role, ToolCall};
 pub use grants::{Grants, UnknownGrant};
 pub use group_reward::GroupReward;
 pub use host_model::Model;
-pub use inspect::World;
+pub use inspect::{Interfaces, World};
 pub use isolation::{Isolation, Worker};
 pub use limits::Limits;
 pub use plugin::{Plugin, PluginSpec};

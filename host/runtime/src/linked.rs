@@ -164,6 +164,15 @@ impl Linked {
         self.plain.get_or_try_init(compile).await.cloned()
     }
 
+    /// Has an instance of its own configured.
+    pub(crate) async fn try_configure(self: Arc<Self>, settings: String, seed: u32) -> Result<(), Fault> {
+        let _slots = self.pool.slots(1).await;
+        let code = self.plain().await.map_err(|error| Fault::Internal(format!("host: {error}")))?;
+        let mut session = Session::open(&self, seed);
+        let instance = session.instantiate(&code.pre).await?;
+        session.configure(&code.plugin, &instance, &settings, seed).await
+    }
+
     /// The component as it is after `configure`, or why there is no such thing.
     async fn configured(&self, settings: &str, seed: u32) -> Result<Arc<Code>, Missing> {
         if self.wasi {

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::linked::{Configured, Linked};
 use crate::{
-    CacheScores, Digest, Environment, Error, Grants, GroupReward, Isolation, Limits, Manifest, Reward, Services, Tool,
-    Wasi, Worker, World,
+    CacheScores, Digest, Environment, Error, Fault, Grants, GroupReward, Isolation, Limits, Manifest, Reward, Services,
+    Tool, Wasi, Worker, World,
 };
 
 /// Which component to load, under which name, with which settings, limits and grants.
@@ -94,6 +94,15 @@ impl Plugin {
     /// there is no snapshot: every instance is configured anew.
     pub async fn configured(&self, settings: Value, seed: u32) -> Result<Plugin, Error> {
         Plugin::configure(self.inner.linked.clone(), &settings, seed, false).await
+    }
+
+    /// Hands `configure` this text, JSON or not, in an instance that is dropped afterwards: what the plugin makes of
+    /// settings that no run could give it. Compiles the component where only its snapshot was needed so far.
+    pub async fn try_settings(&self, settings: String) -> Result<(), Fault> {
+        let (linked, seed) = (self.inner.linked.clone(), self.inner.seed);
+        let tried = linked.clone().try_configure(settings, seed);
+        let tried = linked.shared.run(tried).await;
+        tried.unwrap_or_else(|reason| Err(Fault::Internal(format!("host: {reason}"))))
     }
 
     /// This plugin as a reward; the error names the world it has instead.

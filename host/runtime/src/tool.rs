@@ -8,8 +8,9 @@ use wasmtime::component::Linker;
 use crate::generated::rewarden::plugin::types::Fault as GuestFault;
 use crate::host_call::{DEPTH_MAX, bounded, not_granted, unavailable};
 use crate::instance::{Session, State};
+use crate::judge::{Clock, receipt};
 use crate::plugin::Plugin;
-use crate::{Error, Fault, ToolCall, ToolOutput, ToolSpec};
+use crate::{Error, Fault, Judgement, Receipt, ToolCall, ToolOutput, ToolSpec};
 
 /// A plugin whose functions may be called.
 ///
@@ -50,23 +51,33 @@ impl Tool {
 
     /// Runs one call. A mistake of the caller is in the output's text; a fault means that the tool itself failed.
     pub async fn call(&self, call: ToolCall) -> Result<ToolOutput, Fault> {
+        self.judge_call(call).await.result
+    }
+
+    /// The same with its receipt.
+    pub async fn judge_call(&self, call: ToolCall) -> Judgement<ToolOutput> {
         let tool = self.clone();
         let linked = &self.plugin.inner.linked;
         let fuel = linked.limits.fuel;
         let called = linked.shared.run(async move {
             let _slots = tool.plugin.inner.linked.pool.slots(1 + DEPTH_MAX).await;
-            tool.call_at(0, fuel, &call).await.0
+            tool.call_at(0, fuel, &call).await
         });
-        called.await.unwrap_or_else(|reason| Err(Fault::Internal(format!("host: {reason}"))))
+        let lost =
+            |reason| Judgement { result: Err(Fault::Internal(format!("host: {reason}"))), receipt: Receipt::default() };
+        called.await.unwrap_or_else(lost)
     }
 
-    /// Runs one call for a guest that waits at this depth with so much fuel left; returns the fuel that it took.
-    async fn call_at(&self, depth: u32, fuel: u64, call: &ToolCall) -> (Result<ToolOutput, Fault>, u64) {
+    /// Runs one call for a guest that waits at this depth with so much fuel left.
+    async fn call_at(&self, depth: u32, fuel: u64, call: &ToolCall) -> Judgement<ToolOutput> {
         let linked = &self.plugin.inner.linked;
         let fuel = fuel.min(linked.limits.fuel);
+        let clock = Clock::start();
         let mut session = Session::nested(linked, self.plugin.inner.seed, depth, fuel);
-        let output = run(&self.plugin, &mut session, call).await;
-        (output, session.usage().fuel)
+        let result = run(&self.plugin, &mut session, call).await;
+        let usage = session.usage();
+        drop(session);
+        Judgement { result, receipt: receipt(usage, 1, &clock) }
     }
 }
 
@@ -99,11 +110,12 @@ pub(crate) fn link(linker: &mut Linker<State>, granted: bool) -> wasmtime::Resul
                 let pool = &tool.plugin.inner.linked.pool;
                 let elsewhere = !Engine::same(store.engine(), &pool.engine);
                 let _slots = if elsewhere { Some(pool.slots(1 + DEPTH_MAX - depth).await) } else { None };
-                let (output, used) = tool.call_at(depth, left, &call).await;
+                let called = tool.call_at(depth, left, &call).await;
                 if store.get_fuel().is_ok() {
-                    store.set_fuel(left - used).expect("the engine counts fuel");
+                    store.set_fuel(left - called.receipt.fuel).expect("the engine counts fuel");
                 }
-                output
+                called
+                    .result
                     .map(|output| output.content)
                     .map_err(|fault| GuestFault::Unavailable(format!("host-tools: {fault}")))
             });

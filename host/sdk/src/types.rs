@@ -4,6 +4,9 @@ use serde::de::DeserializeOwned;
 
 use crate::{Fault, Message, Metric, Role, Sample, Score, StopReason};
 
+/// The longest note that a host takes, in bytes.
+const NOTE_BYTES_MAX: usize = 4096;
+
 /// Further columns as the author's type.
 pub(crate) fn parse_extra<T: DeserializeOwned>(extra: &str) -> Result<T, Fault> {
     serde_json::from_str(extra).map_err(|error| Fault::invalid_input(format!("the extra columns: {error}")))
@@ -32,9 +35,11 @@ impl Score {
         self
     }
 
-    /// With one line for a person who reads the rollout.
+    /// With one line for a person who reads the rollout. What is longer than a host takes is cut off, so that an answer of a
+    /// megabyte may be quoted without a thought.
     pub fn note(mut self, note: impl Into<String>) -> Score {
         self.note = note.into();
+        self.note.truncate(self.note.floor_char_boundary(NOTE_BYTES_MAX));
         self
     }
 
@@ -134,6 +139,12 @@ impl Sample {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_note_is_cut_between_characters() {
+        let note = |text: String| Score::of(1.0).note(text).note.len();
+        assert_eq!((note("x".repeat(4096)), note("x".repeat(4097)), note("x".repeat(4095) + "ü")), (4096, 4096, 4095));
+    }
 
     #[test]
     fn the_response_is_the_last_thing_the_policy_said() {

@@ -23,8 +23,10 @@ fn check(case: &Value) {
 
 #[test]
 fn golden_cases() {
-    let cases: Vec<Value> =
+    let mut cases: Vec<Value> =
         include_str!("../cases.jsonl").lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    // Lines about probes are for `rewarden plugin test`.
+    cases.retain(|case| case["probe"].is_null());
     assert!(cases.len() >= 40);
     cases.iter().for_each(check);
 }

@@ -78,8 +78,8 @@ fn commit(sin: &str) -> Option<Result<Score, Fault>> {
         "infinity" => Ok(Score::of(f64::INFINITY)),
         "nan-metric" => Ok(Score::of(1.0).metric("fine", f64::NAN)),
         "nan-step" => Ok(Score { steps: vec![f64::NAN], ..Score::of(1.0) }),
-        "huge-note" => Ok(Score::of(1.0).note("x".repeat(8 << 20))),
-        "long-note" => Ok(Score::of(1.0).note("x".repeat(100_000))),
+        "huge-note" => Ok(Score { note: "x".repeat(8 << 20), ..Score::of(1.0) }),
+        "long-note" => Ok(Score { note: "x".repeat(100_000), ..Score::of(1.0) }),
         "many-metrics" => {
             let metrics = vec![Metric { name: String::new(), value: 0.0 }; 100_000];
             Ok(Score { metrics, ..Score::of(1.0) })
