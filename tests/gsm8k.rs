@@ -34,7 +34,7 @@ fn golden_cases_in_the_sandbox() {
 }
 
 /// The published cases, which live beside the checkout; None says so and lets the test pass.
-fn corpus(test: &str) -> Option<Vec<Value>> {
+pub(crate) fn corpus(test: &str) -> Option<Vec<Value>> {
     let path: PathBuf = root().join("../shared/corpora/gsm8k.jsonl");
     if path.is_file() {
         return Some(rows(&path));

@@ -8,6 +8,8 @@ mod architecture;
 mod environment;
 /// `rewarden eval`.
 mod eval;
+/// One rule in five languages, with equal scores and notes.
+mod final_answer;
 /// Group rewards: every member judged, or none.
 mod group_reward;
 /// The GSM8K plugin: its golden cases in the sandbox, and agreement with published labels.

@@ -1,0 +1,48 @@
+// Pays 1 for an answer that matches a pattern and keeps to a number of words.
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"rewarden"
+)
+
+// Settings of a run.
+type Settings struct {
+	// Pattern is what the answer must match.
+	Pattern string `json:"pattern"`
+	// WordsMax is the number of words an answer may have.
+	WordsMax int `json:"words_max"`
+
+	pattern *regexp.Regexp
+}
+
+// Prepare runs once, when the plugin is loaded: what it builds is there already when a sample is judged, and what it refuses
+// is refused before the run begins.
+func (settings *Settings) Prepare() (err error) {
+	if settings.Pattern == "" {
+		return fmt.Errorf("`pattern` is missing: the regular expression that answers must match")
+	}
+	if settings.WordsMax < 1 {
+		return fmt.Errorf("`words_max` is %d: at least 1 word must be allowed", settings.WordsMax)
+	}
+	settings.pattern, err = regexp.Compile(settings.Pattern)
+	return err
+}
+
+func score(sample *rewarden.Sample, settings *Settings) (rewarden.Score, error) {
+	words := len(strings.Fields(sample.Response()))
+	if words > settings.WordsMax {
+		return rewarden.Of(0).WithNote(fmt.Sprintf("%d words", words)), nil
+	}
+	if !settings.pattern.MatchString(sample.Response()) {
+		return rewarden.Of(0).WithNote("no match"), nil
+	}
+	return rewarden.Of(1).WithMetric("words", float64(words)), nil
+}
+
+func init() { rewarden.Reward(score, Settings{WordsMax: 200}) }
+
+func main() {}
