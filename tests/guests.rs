@@ -24,6 +24,7 @@ const PLUGIN_FOLDERS: [(&str, &str); 4] = [
 pub(crate) static GSM8K: LazyLock<PathBuf> = LazyLock::new(|| build("rewards/gsm8k"));
 pub(crate) static FIRST_REWARD: LazyLock<PathBuf> = LazyLock::new(|| build("guest-examples/first-reward"));
 pub(crate) static FINAL_ANSWER: LazyLock<PathBuf> = LazyLock::new(|| build("guest-examples/final-answer-rust"));
+pub(crate) static GROUP: LazyLock<PathBuf> = LazyLock::new(|| build("guest-examples/group-rust"));
 pub(crate) static HOSTILE: LazyLock<PathBuf> = LazyLock::new(|| build("tests/guests/hostile"));
 /// With the names of its functions.
 pub(crate) static HOSTILE_DEBUG: LazyLock<PathBuf> = LazyLock::new(|| build_with("tests/guests/hostile", &["--debug"]));
@@ -36,7 +37,12 @@ pub(crate) static RANKER: LazyLock<PathBuf> = LazyLock::new(|| build("tests/gues
 pub(crate) static STD: LazyLock<PathBuf> = LazyLock::new(|| build_wasip2("std-guest"));
 
 /// Plugins in other languages than Rust, and whether each is sealed; built where their compiler is.
-const FOREIGN: [(&str, bool); 6] = [
+const FOREIGN: [(&str, bool); 11] = [
+    ("guest-examples/settings-go", true),
+    ("guest-examples/steps-python", true),
+    ("guest-examples/none-ts", true),
+    ("guest-examples/log-c", false),
+    ("guest-examples/model-python", false),
     ("guest-examples/final-answer-python", true),
     ("guest-examples/final-answer-ts", true),
     ("guest-examples/final-answer-c", true),
@@ -47,7 +53,8 @@ const FOREIGN: [(&str, bool); 6] = [
 
 /// Every plugin in Rust of the tree, what builds it, and whether it is sealed. A new folder that is not listed here fails
 /// `none_is_forgotten`.
-static ALL: [(&str, &LazyLock<PathBuf>, bool); 10] = [
+static ALL: [(&str, &LazyLock<PathBuf>, bool); 11] = [
+    ("guest-examples/group-rust", &GROUP, true),
     ("rewards/gsm8k", &GSM8K, true),
     ("guest-examples/first-reward", &FIRST_REWARD, true),
     ("guest-examples/final-answer-rust", &FINAL_ANSWER, true),

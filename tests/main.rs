@@ -36,6 +36,8 @@ mod plugin_check;
 mod plugin_inspect;
 /// `rewarden plugin test`: cases of every kind of plugin, probes, `--update`, `--watch`, and mistakes in the file.
 mod plugin_test;
+/// The first reward of README.md, in each language.
+mod readme;
 /// `rewarden rescore`: the same bits again, and two plugins compared.
 mod rescore;
 /// `rewarden rl`, and that nothing but the plugin teaches.
