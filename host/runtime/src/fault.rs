@@ -199,7 +199,7 @@ mod tests {
         let every = [
             Fault::Deadline { timeout_ms: 5, at: String::new() },
             Fault::OutOfFuel { fuel: 7, at: "inner < outer".into() },
-            Fault::OutOfMemory { memory_bytes_max: 9 },
+            Fault::OutOfMemory { memory_bytes_max: 9, at: String::new() },
             Fault::Trap(text()),
             Fault::InvalidOutput(text()),
             Fault::InvalidInput(text()),

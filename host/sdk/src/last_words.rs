@@ -22,7 +22,7 @@ struct LastWords {
 static LAST_WORDS: LastWords = LastWords { length: AtomicU32::new(0), text: [const { AtomicU8::new(0) }; BYTES_MAX] };
 
 /// Has the message of every panic from here on kept. `configure` calls it before any of the author's code runs.
-pub(crate) fn keep_last_words() {
+pub fn keep_last_words() {
     if cfg!(target_family = "wasm") {
         panic::set_hook(Box::new(keep));
     }

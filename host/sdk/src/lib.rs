@@ -77,6 +77,7 @@ pub use plugin::settings_from;
 pub mod generated {
     pub use crate::environment::{finish, start, step};
     pub use crate::group_reward::score_group;
+    pub use crate::last_words::keep_last_words;
     pub use crate::plugin::{Slot, configure};
     pub use crate::reward::score_batch;
     pub use crate::tool::{call, unknown};

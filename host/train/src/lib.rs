@@ -48,7 +48,7 @@ pub use advantage::{group_normalised, is_constant, leave_one_out, mean_centred, 
 pub use batch::Datum;
 pub use config::{
     AdamConfig, AdvEstimator, DataConfig, EvalConfig, KlIn, LossFnConfig, LrSchedule, RewardConfig, RlConfig,
-    RunConfig, SftConfig, Stage, TINY, nearest_name,
+    RunConfig, SftConfig, Stage, TINY, nearest, nearest_name,
 };
 pub use data::{Arithmetic, Dataset, Example, Task, read_jsonl};
 pub use error::{Error, Result};

@@ -17,7 +17,7 @@ use rewarden_runtime::Fault;
 use serde_json::{Map, Value, json};
 
 use super::{Input, Mistake};
-use crate::nearest::nearest;
+use rewarden_train::nearest;
 
 /// The type of a field.
 #[derive(Clone, Copy)]

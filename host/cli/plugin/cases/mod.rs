@@ -232,7 +232,7 @@ impl Cases {
         let names: Vec<String> = self.cases.iter().map(|case| case.name.clone()).collect();
         self.cases.retain(|case| case.name.contains(part));
         if self.cases.is_empty() {
-            let meant = crate::nearest::nearest(part, names.iter().map(String::as_str));
+            let meant = rewarden_train::nearest(part, names.iter().map(String::as_str));
             let hint = meant.map(|name| format!(": did you mean {name:?}?")).unwrap_or_default();
             bail!("no case of {} has {part:?} in its name{hint}", self.path.display());
         }

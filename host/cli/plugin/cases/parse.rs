@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 
 use super::sample::{call, message, sample, task};
 use super::{Case, Input, Mistake, Rule, StandIn, edit, expect, shown};
-use crate::nearest::nearest;
 use crate::plugin::test::probes;
+use rewarden_train::nearest;
 
 /// Numbers that an author types and a plugin computes differ in their last bits.
 const TOLERANCE: f64 = 1e-9;

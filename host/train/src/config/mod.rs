@@ -17,7 +17,7 @@ use crate::model::Lora;
 use crate::renderer::{RendererName, TrainOnWhat};
 use crate::sampler::Sampling;
 use crate::seed::{self, Purpose};
-pub use nearest::nearest_name;
+pub use nearest::{nearest, nearest_name};
 pub use rl::{AdvEstimator, KlIn, LossFnConfig, RlConfig};
 
 /// The `model_name` that stands for random weights of a small shape instead of a folder.

@@ -4,7 +4,7 @@
 const SIMILARITY_MIN: f64 = 0.7;
 
 /// The candidate most like the word, if any is like it.
-fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let rated = candidates.into_iter().map(|candidate| (strsim::jaro_winkler(word, candidate), candidate));
     let best = rated.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
     (best.0 >= SIMILARITY_MIN).then_some(best.1)

@@ -8,8 +8,9 @@ use std::hint::black_box;
 
 use rewarden_sdk::bindings::plugin::exports::rewarden::plugin::plugin;
 use rewarden_sdk::bindings::reward::exports::rewarden::plugin::reward;
+use rewarden_sdk::generated::keep_last_words;
 use rewarden_sdk::log::{Level, line};
-use rewarden_sdk::{Fault, Manifest, Metric, Sample, Score, keep_last_words};
+use rewarden_sdk::{Fault, Manifest, Metric, Sample, Score};
 
 thread_local! {
     /// Set by the sin `poison`: from then on this instance pays 1 for everything.
