@@ -8,6 +8,8 @@ mod architecture;
 mod environment;
 /// `rewarden eval`.
 mod eval;
+/// Every example and vetted plugin passes check and test.
+mod examples;
 /// One rule in five languages, with equal scores and notes.
 mod final_answer;
 /// Group rewards: every member judged, or none.

@@ -9,7 +9,11 @@ use crate::guests::{FIRST_REWARD, GSM8K, HELPER, ORACLE, RANKER, rewarden, root,
 
 fn bench(plugins: &[&Path], args: &[&str]) -> std::process::Output {
     let mut command = rewarden();
-    command.args(["plugin", "bench", "--seconds", "0.05"]).args(plugins).args(args).output().expect("runs")
+    command.args(["plugin", "bench"]).args(plugins).args(args);
+    if !args.contains(&"--seconds") {
+        command.args(["--seconds", "0.05"]);
+    }
+    command.output().expect("runs")
 }
 
 #[test]

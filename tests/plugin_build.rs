@@ -98,7 +98,7 @@ fn what_the_code_does_must_be_what_plugin_toml_says() {
     let (code, said) = build("\"tool\"", "[\"host-log\"]");
     assert_eq!(code, Some(2));
     assert!(
-        said.contains("`kind = \"tool\"` needs the exports plugin and tool; the code exports plugin, reward"),
+        said.contains("`kind = \"tool\"` needs the exports plugin and tool; the code exports reward, plugin"),
         "{said}"
     );
 }

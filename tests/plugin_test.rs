@@ -83,14 +83,15 @@ fn faults_are_found_and_may_be_expected() {
         &HOSTILE,
         &sin("panic", "1"),
         1,
-        &["- {\"score\":1}", "+ fault trap: the plugin trapped: wasm trap: wasm `unreachable`"],
+        &["- {\"score\":1}", "+ fault trap: the plugin trapped: panicked at tests/guests/hostile/"],
     );
     check(&HOSTILE, &sin("nan", "0"), 1, &["+ fault invalid-output"]);
     check(&HOSTILE, &sin("nan", r#"{"fault": "invalid-output"}"#), 0, &["no case to make it from"]);
     check(&HOSTILE, &sin("fault", r#"{"fault": "invalid-input", "message": "I judge"}"#), 0, &[]);
     // A plugin that remembers is asked for every case in an instance of its own.
     let honest = r#"{"name": "honest", "sample": {"response": "x", "ground_truth": "y"}, "expect": 0}"#;
-    check(&HOSTILE, &format!("{}\n{honest}", sin("poison", "1")), 0, &["2 of 2"]);
+    let paid = r#"{"probe": "*", "max": 1}"#;
+    check(&HOSTILE, &format!("{}\n{honest}\n{paid}", sin("poison", "1")), 0, &["2 of 2"]);
 }
 
 #[test]
@@ -110,7 +111,7 @@ fn probes_are_paid_only_what_the_cases_allow() {
     check(&HOSTILE, &format!("{PARIS}\n{{\"probe\": \"empty\", \"max\": -1}}"), 1, &["earned 0, and may earn -1"]);
 }
 
-const JUDGE: &str = r#"{"name": "asks", "sample": {"response": "x", "extra": "score"}, "expect": 0.5}"#;
+const JUDGE: &str = r#"{"name": "asks", "sample": {"response": "x", "extra": "score-twice"}, "expect": 0.5}"#;
 
 #[test]
 fn a_probe_that_faults_fails_unless_that_is_allowed() {
@@ -120,7 +121,7 @@ fn a_probe_that_faults_fails_unless_that_is_allowed() {
     check(&RANKER, &format!("{group}\n{{\"probe\": \"*\", \"max\": 1}}"), 0, &["1 of 1"]);
     let fault = r#"{"name": "nothing", "group": [{"response": "a", "ground_truth": "fault"}], "expect": {"fault": "invalid-input"}}"#;
     check(&RANKER, fault, 0, &["1 of 1"]);
-    // What is asked of a model may have a megabyte, and this plugin asks without looking.
+    // What is asked of a model may have a megabyte, and this plugin asks about twice as much without looking.
     let asks = format!("{{\"model\": \"judge\", \"score\": 0.5}}\n{JUDGE}\n{{\"probe\": \"*\", \"max\": 1}}\n");
     check(&ASKER, &asks, 1, &["1 of 1", "FAIL  one_megabyte", "unavailable", "a policy may say anything"]);
     check(&ASKER, &format!("{asks}{{\"probe\": \"one_megabyte\", \"fault\": \"unavailable\"}}"), 0, &["1 of 1"]);

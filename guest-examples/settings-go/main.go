@@ -22,9 +22,6 @@ type Settings struct {
 // Prepare runs once, when the plugin is loaded: what it builds is there already when a sample is judged, and what it refuses
 // is refused before the run begins.
 func (settings *Settings) Prepare() (err error) {
-	if settings.Pattern == "" {
-		return fmt.Errorf("`pattern` is missing: the regular expression that answers must match")
-	}
 	if settings.WordsMax < 1 {
 		return fmt.Errorf("`words_max` is %d: at least 1 word must be allowed", settings.WordsMax)
 	}
@@ -43,6 +40,6 @@ func score(sample *rewarden.Sample, settings *Settings) (rewarden.Score, error) 
 	return rewarden.Of(1).WithMetric("words", float64(words)), nil
 }
 
-func init() { rewarden.Reward(score, Settings{WordsMax: 200}) }
+func init() { rewarden.Reward(score, Settings{Pattern: `\S`, WordsMax: 200}) }
 
 func main() {}

@@ -16,6 +16,9 @@ use crate::linked::Linked;
 use crate::wasi::VirtualWasi;
 use crate::{Fault, Limits, Manifest, last_words, output};
 
+/// How much more than the larger of its limits a guest can have copied at a time.
+const COPIED: usize = 4;
+
 /// Component-model handles, core instances, memories and tables that one store may hold. No reward comes near them.
 const HANDLES_MAX: usize = 10_000;
 const INSTANCES_MAX: usize = 100;
@@ -136,8 +139,9 @@ impl Session {
         };
         let mut store = Store::new(&linked.pool.engine, state);
         store.limiter(|state| state);
-        // One cap for what is copied at a time, either way. The narrower of the two limits is checked where it applies.
-        store.set_hostcall_fuel(limits.output_bytes_max.max(limits.host_call_bytes_max));
+        // One cap for what is copied at a time, either way. The limits themselves are checked where they apply, and say so by
+        // name: this leaves them room to see what is too much.
+        store.set_hostcall_fuel(limits.output_bytes_max.max(limits.host_call_bytes_max).saturating_mul(COPIED));
         store.set_max_component_handles(HANDLES_MAX);
         if linked.waits() {
             // What the guest waited for is given back when its deadline strikes.

@@ -79,7 +79,7 @@ fn describe(checked: &Checked, subject: &Subject) -> Finding {
     if let Some((key, _, said, written)) = differing.into_iter().find(|(_, differs, ..)| *differs) {
         return Finding::fail(
             NAME,
-            format!("describe() says {said:?} where {FILE} says {key} = {written:?}"),
+            format!("describe() says \"{said}\" where {FILE} says {key} = \"{written}\""),
             "make both say the same; in Rust, describe() says what Cargo.toml says",
         );
     }

@@ -32,7 +32,7 @@ impl Lines {
         let map: Map = serde_json::from_slice(json)?;
         let is_ours = |source: usize| map.sources.get(source).is_none_or(|name| name.starts_with("../../.rewarden/"));
         let (mut source, mut line) = (0, 0);
-        let mut lines = vec![];
+        let mut lines: Vec<Vec<Place>> = vec![];
         for generated in map.mappings.split(';') {
             let (mut column, mut places) = (0, Vec::<Place>::new());
             for segment in generated.split(',').filter(|segment| !segment.is_empty()) {
@@ -40,8 +40,9 @@ impl Lines {
                 // Column, source, line, column and name, each as the difference to the one before.
                 let [of_column, of_source, of_line, of_source_column, ..] = numbers[..] else { continue };
                 (column, source, line) = (column + of_column, source + of_source, line + of_line);
+                let begun = lines.iter().any(|places| !places.is_empty());
                 // A line of the bundle opens with where the one before has ended, which nothing on it is from.
-                if (of_source, of_line, of_source_column) == (0, 0, 0) && places.is_empty() && !lines.is_empty() {
+                if (of_source, of_line, of_source_column) == (0, 0, 0) && places.is_empty() && begun {
                     continue;
                 }
                 let at = |number: i64| usize::try_from(number).context("its mappings are broken");

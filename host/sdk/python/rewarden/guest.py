@@ -4,6 +4,7 @@ Every exception of an author becomes a fault here. One that got past would end i
 """
 
 import json
+import re
 from typing import Any
 
 import rewarden_manifest as manifest
@@ -42,10 +43,25 @@ _settings: tuple[Any, ...] = ()
 _episode: Any = None
 
 
+#: How deep JSON may be nested; Python's parser goes on until the sandbox's stack has ended.
+NESTING_MAX = 100
+
+
+def _parsed(text: str) -> Any:
+    """JSON that somebody else wrote; nothing is an empty object."""
+    if text.count("[") + text.count("{") > NESTING_MAX:
+        depth = 0
+        for bracket in re.findall(r"[\[\]{}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)):
+            depth += 1 if bracket in "[{" else -1
+            if depth > NESTING_MAX:
+                raise ValueError(f"it is nested more than {NESTING_MAX} deep")
+    return json.loads(text or "{}")
+
+
 def _configure(text: str) -> None:
     global _settings
     try:
-        given = json.loads(text or "{}")
+        given = _parsed(text)
     except ValueError as error:
         raise hints.Mistake(f"the settings are no JSON: {error}") from None
     if not isinstance(given, dict):
@@ -155,7 +171,7 @@ class Tool:
             names = ", ".join(f"`{declared.name}`" for declared in PLUGINS)
             return Output(f"There is no tool `{call.name}`: there is {names}")
         try:
-            given = json.loads(call.arguments or "{}")
+            given = _parsed(call.arguments)
             if not isinstance(given, dict):
                 raise hints.Mistake("the arguments are no JSON object")
             given = hints.read_object(found.parameters, given)

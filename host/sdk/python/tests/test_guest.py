@@ -144,6 +144,8 @@ class Settings(unittest.TestCase):
         self.check('{"bonus": 10}', "Fault_Internal: RuntimeError: a bug")
         self.check("[]", "Fault_Misconfigured: the settings are no JSON object: []")
         self.check("{", "Fault_Misconfigured: the settings are no JSON: ")
+        self.check("[" * 100_000, "Fault_Misconfigured: the settings are no JSON: it is nested more than 100 deep")
+        self.check('{"bonus": "' + "[" * 200 + '"}', "`bonus` must be a number")
         self.check('{"a": 1}', "`a` is unknown: there is nothing to set", source=REWARD.format("return 1"))
 
 

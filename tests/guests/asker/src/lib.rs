@@ -12,6 +12,7 @@ pub fn ask(sample: &Sample, _: &Settings) -> Result<Score, Fault> {
     let asked = std::slice::from_ref(&sample.completion);
     match sample.extra.as_str() {
         "score" => Ok(Score::of(model::score("judge", asked)?[0])),
+        "score-twice" => Ok(Score::of(model::score("judge", &[asked, asked].concat())?[0])),
         "score-often" => {
             let mut sum = 0.0;
             for _ in 0..200 {
