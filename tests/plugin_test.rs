@@ -124,7 +124,7 @@ fn a_probe_that_faults_fails_unless_that_is_allowed() {
     // What is asked of a model may have a megabyte, and this plugin asks about twice as much without looking.
     let asks = format!("{{\"model\": \"judge\", \"score\": 0.5}}\n{JUDGE}\n{{\"probe\": \"*\", \"max\": 1}}\n");
     check(&ASKER, &asks, 1, &["1 of 1", "FAIL  one_megabyte", "unavailable", "a policy may say anything"]);
-    check(&ASKER, &format!("{asks}{{\"probe\": \"one_megabyte\", \"fault\": \"unavailable\"}}"), 0, &["1 of 1"]);
+    check(&ASKER, &format!("{asks}{{\"probe\": \"*\", \"max\": 1, \"fault\": \"unavailable\"}}"), 0, &["1 of 1"]);
     // A case that fails is no ground for probes.
     let call = r#"{"name": "t", "call": {"name": "trap"}, "expect": "never"}"#;
     check(&HELPER, call, 1, &["0 of 1", "+ fault trap", "no case to make it from"]);
