@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
-use crate::guests::{FIRST_REWARD, GSM8K, STD, rewarden, succeeds};
+use crate::guests::{FIRST_REWARD, GSM8K, HOSTILE, STD, rewarden, succeeds};
 use crate::training::{checkpoint, copy, fails, finish, folder, rows, small, timeless};
 
 /// Steps of a run that must not end before the test wants it to.
@@ -346,4 +346,25 @@ fn watching_swaps_in_what_was_built_and_survives_what_was_not() {
     fs::copy(&*FIRST_REWARD, &component).expect("copied");
     run.wait_for(|run| run.swaps().len() == 1);
     assert_eq!(run.swaps()[0]["to"], digest(&FIRST_REWARD).as_str());
+}
+
+/// A folder as an author of any language has it: here the compiler is `true`, and what it made lies ready.
+#[test]
+fn a_watched_folder_is_built_again_when_it_changes() {
+    let (folder, plugin) = (folder(), folder());
+    fs::copy(&*HOSTILE, plugin.path().join("made.wasm")).expect("copied");
+    let toml = "id = \"honest\"\nversion = \"0.1.0\"\nkind = \"reward\"\nlanguage = \"c\"\nsummary = \"H.\"\nlicense = \
+                \"MIT\"\ncapabilities = [\"host-log\"]\n[build]\ncommand = [\"true\"]\noutput = \"made.wasm\"\n";
+    fs::write(plugin.path().join("plugin.toml"), toml).expect("written");
+    let reward = format!("reward=[{{name='gsm8k', plugin='{}'}}]", plugin.path().display());
+    let mut command = rl(folder.path(), &[ENDLESS, &reward]);
+    command.arg("--watch");
+    let mut run = Run::start(command, folder.path());
+    run.wait_for(|run| run.steps() >= 1);
+    // Another file is a change; the same component after it is none.
+    fs::write(plugin.path().join("notes.txt"), "1").expect("written");
+    fs::write(plugin.path().join("plugin.toml"), toml.replace("0.1.0", "0.2.0")).expect("written");
+    run.wait_for(|run| !run.swaps().is_empty());
+    let built = plugin.path().join("target/plugins/honest.wasm");
+    assert_eq!(run.swaps()[0]["to"], digest(&built).as_str());
 }

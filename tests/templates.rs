@@ -1,4 +1,4 @@
-//! Every template of `rewarden plugin new`: written into an empty folder, built, and looked at, by the real command.
+//! Every template of `rewarden plugin new`: written into an empty folder, built, checked and tested by the real commands.
 //! Languages whose compiler is absent are skipped by name (`tests/languages.rs`).
 
 use std::collections::BTreeMap;
@@ -98,6 +98,10 @@ fn check(language: &str) {
             (&format!("try-{kind}").into(), &format!("{kind}-plugin").into(), &true.into()),
             "{language}/{kind}"
         );
+        for verb in ["check", "test"] {
+            let what = format!("rewarden plugin {verb} {}", folder.display());
+            run(&what, rewarden().args(["plugin", verb]).arg(&folder), "cargo build");
+        }
     }
 }
 

@@ -2,9 +2,9 @@
 
 import { Score, reward } from "rewarden";
 
-/** The last letter from A to E that stands alone. */
+/** The letter after the last "Answer:". */
 function choice(text: string): string | undefined {
-  return [...text.matchAll(/\b[A-E]\b/g)].pop()?.[0];
+  return [...text.matchAll(/Answer:\s*([A-E])\b/g)].pop()?.[1];
 }
 
 export default reward((sample) => {

@@ -9,6 +9,9 @@ import (
 	"rewarden"
 )
 
+// bytesMax bounds what the pattern is tried on: a policy may say a megabyte of anything.
+const bytesMax = 20_000
+
 // Settings of a run.
 type Settings struct {
 	// Pattern is what the answer must match.
@@ -30,6 +33,9 @@ func (settings *Settings) Prepare() (err error) {
 }
 
 func score(sample *rewarden.Sample, settings *Settings) (rewarden.Score, error) {
+	if len(sample.Response()) > bytesMax {
+		return rewarden.Of(0).WithNote("too long to look at"), nil
+	}
 	words := len(strings.Fields(sample.Response()))
 	if words > settings.WordsMax {
 		return rewarden.Of(0).WithNote(fmt.Sprintf("%d words", words)), nil

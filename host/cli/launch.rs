@@ -37,7 +37,7 @@ pub(crate) fn launch(
         true => Some(rewards(&config, &Pinned::default())?),
         false => None,
     };
-    let _watching = watch.zip(rewards.as_ref()).map(|(watch, rewards)| watch.start(rewards.runtime.clone()));
+    let _watching = watch.zip(rewards.as_ref()).map(|(watch, rewards)| watch.start(rewards));
     let existing = if args.resume { Existing::Resume } else { Existing::SetAside };
     let mut progress = progress::Progress::new();
     let summary = go(&config, rewards.as_mut(), existing, &mut |event| progress.show(event))?;

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use rewarden_runtime::{Digest, Runtime};
-use rewarden_train::{RewardConfig, RunConfig, SwapKind, SwapRequest, is_live};
+use rewarden_train::{RewardConfig, Rewards, RunConfig, SwapKind, SwapRequest, is_live};
 
 use crate::plugin::manifest::Manifest;
 use crate::plugin::sources;
@@ -27,7 +27,14 @@ pub(crate) type Look = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
 /// The plugins of a config as they looked when it was read.
 pub(crate) struct Watch {
     config: RunConfig,
-    seen: Vec<(RewardConfig, Look)>,
+    seen: Vec<Seen>,
+}
+
+struct Seen {
+    reward: RewardConfig,
+    look: Look,
+    /// The component that was last made of it.
+    digest: Option<Digest>,
 }
 
 /// Ends the watch when it is dropped.
@@ -37,11 +44,17 @@ pub(crate) struct Watching {
 
 impl Watch {
     pub(crate) fn look(config: &RunConfig) -> Watch {
-        let seen = config.reward.iter().map(|reward| (reward.clone(), look(&reward.plugin))).collect();
-        Watch { config: config.clone(), seen }
+        let seen = |reward: &RewardConfig| Seen { reward: reward.clone(), look: look(&reward.plugin), digest: None };
+        Watch { config: config.clone(), seen: config.reward.iter().map(seen).collect() }
     }
 
-    pub(crate) fn start(mut self, runtime: Runtime) -> Watching {
+    /// Watches from now on; `rewards` is what the run begins with.
+    pub(crate) fn start(mut self, rewards: &Rewards) -> Watching {
+        for seen in &mut self.seen {
+            let component = rewards.components.get(&seen.reward.name).and_then(|path| fs::read(path).ok());
+            seen.digest = component.map(|component| Digest::of(&component));
+        }
+        let runtime = rewards.runtime.clone();
         let (stop, stopped) = mpsc::channel();
         thread::spawn(move || {
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(LOOK_EVERY) {
@@ -55,25 +68,37 @@ impl Watch {
     }
 
     fn look_again(&mut self, runtime: &Runtime) {
-        for (reward, seen) in &mut self.seen {
+        for Seen { reward, look: seen, digest } in &mut self.seen {
             let now = look(&reward.plugin);
             if now == *seen {
                 continue;
             }
             *seen = now;
-            match ask(runtime, &self.config, reward) {
-                Ok(digest) => eprintln!("watch: {} changed: asked for {digest}", reward.plugin.display()),
+            match ask(runtime, &self.config, reward, digest) {
+                Ok(Some(digest)) => eprintln!("watch: {} changed: asked for {digest}", reward.plugin.display()),
+                // A comment, or what a first build leaves beside the source.
+                Ok(None) => {}
                 Err(error) => eprintln!("watch: the run keeps the `{}` it has: {error:#}", reward.name),
             }
         }
     }
 }
 
-fn ask(runtime: &Runtime, config: &RunConfig, reward: &RewardConfig) -> Result<Digest> {
+/// Builds, tries out and asks for the component, if it is another than the last one.
+fn ask(
+    runtime: &Runtime,
+    config: &RunConfig,
+    reward: &RewardConfig,
+    last: &mut Option<Digest>,
+) -> Result<Option<Digest>> {
     let digest = prepare(runtime, config, reward, &reward.plugin)?;
+    if *last == Some(digest) {
+        return Ok(None);
+    }
     let request = SwapRequest { name: reward.name.clone(), kind: SwapKind::Swap, to: Some(digest) };
     request.submit(&config.log_path, &new_id())?;
-    Ok(digest)
+    *last = Some(digest);
+    Ok(Some(digest))
 }
 
 /// All but what a `[build]` command of plugin.toml makes: every build writes that, and would look like a change.

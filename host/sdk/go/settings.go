@@ -33,6 +33,9 @@ func settingsFrom[S any](text string, defaults []S) (*S, error) {
 	if len(defaults) > 0 {
 		*settings = defaults[0]
 	}
+	if nested(text) {
+		return nil, Misconfigured("settings: nested more than %d deep", nestingMax)
+	}
 	decoder := json.NewDecoder(strings.NewReader(text))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(settings); err != nil {
@@ -47,6 +50,30 @@ func settingsFrom[S any](text string, defaults []S) (*S, error) {
 		}
 	}
 	return settings, nil
+}
+
+// nestingMax is how deep JSON may be nested: encoding/json goes on until the sandbox's stack has ended.
+const nestingMax = 100
+
+// nested says whether more brackets than that are open at once. A bracket in a string does not count.
+func nested(text string) bool {
+	depth, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch {
+		case quoted && text[i] == '\\':
+			i++
+		case text[i] == '"':
+			quoted = !quoted
+		case !quoted && (text[i] == '[' || text[i] == '{'):
+			depth++
+		case !quoted && (text[i] == ']' || text[i] == '}'):
+			depth--
+		}
+		if depth > nestingMax {
+			return true
+		}
+	}
+	return false
 }
 
 // asMisconfigured keeps the kind that an author chose.

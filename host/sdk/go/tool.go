@@ -34,6 +34,9 @@ type ToolFunction struct {
 // the policy. A mistake of the policy belongs into the output; an error means that the tool itself is broken.
 func Function[Arguments any](name, description, parameters string, call func(*Arguments) (Output, error)) ToolFunction {
 	return ToolFunction{name, description, parameters, func(text string) (Output, error) {
+		if nested(text) {
+			return Say("error: the arguments of `%s` are nested more than %d deep", name, nestingMax), nil
+		}
 		arguments := new(Arguments)
 		if err := json.Unmarshal([]byte(text), arguments); err != nil {
 			return Say("error: the arguments of `%s` are wrong: %s", name, strings.TrimPrefix(err.Error(), "json: ")), nil

@@ -16,10 +16,27 @@ export function read<S>(expected: S | ((given: Record<string, unknown>) => S) | 
   }
 }
 
+/** How deep JSON may be nested; the engine's parser goes on until the sandbox's stack has ended. */
+const NESTING_MAX = 100;
+
+/** Whether more brackets than that are open at once. A bracket in a string does not count. */
+function isNested(json: string): boolean {
+  let [depth, quoted] = [0, false];
+  for (let i = 0; i < json.length && depth <= NESTING_MAX; i += 1) {
+    const letter = json[i];
+    if (quoted && letter === "\\") i += 1;
+    else if (letter === '"') quoted = !quoted;
+    else if (!quoted && (letter === "[" || letter === "{")) depth += 1;
+    else if (!quoted && (letter === "]" || letter === "}")) depth -= 1;
+  }
+  return depth > NESTING_MAX;
+}
+
 /** A JSON object. */
 export function parse(json: string, what: string): Record<string, unknown> {
   let given: unknown;
   try {
+    if (isNested(json)) throw new Mistake(`it is nested more than ${NESTING_MAX} deep`);
     given = JSON.parse(json);
   } catch (error) {
     throw Fault.misconfigured(`${what} no JSON: ${(error as Error).message}`);

@@ -81,6 +81,7 @@ test("settings", () => {
   says('{"deep":{"x":1}}', "misconfigured: `deep.x` must be a boolean, and is 1");
   says('{"__proto__":1}', "misconfigured: `__proto__` is unknown: there are `bonus`, `mode`, `list`, `deep`, `any`, `free`");
   says("[]", "misconfigured: the settings are no JSON object: []");
+  says("[".repeat(100000), "misconfigured: the settings are no JSON: it is nested more than 100 deep");
   says("{", /./.exec(thrown(() => configured(reward(() => 0), "{")).val) && `misconfigured: ${thrown(() => configured(reward(() => 0), "{")).val}`);
   says('{"n":1}', '{"twice":2}', (given) => ({ twice: given.n * 2 }));
   says('{"n":1}', "misconfigured: no", () => { throw new Error("no"); });
