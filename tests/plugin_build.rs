@@ -107,7 +107,13 @@ fn what_the_code_does_must_be_what_plugin_toml_says() {
 fn a_missing_compiler_is_named_with_what_installs_it() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     fs::write(dir.path().join("Cargo.toml"), "").expect("writable");
-    for (language, program) in [("rust", "cargo")] {
+    for (language, program) in [
+        ("rust", "cargo"),
+        ("python", "componentize-py"),
+        ("ts", "esbuild"),
+        ("c", "a C compiler for WebAssembly"),
+        ("go", "go"),
+    ] {
         let toml =
             PLUGIN.split("[build]").next().expect("the part before it").replace("\"c\"", &format!("{language:?}"));
         fs::write(dir.path().join("plugin.toml"), toml).expect("writable");

@@ -83,6 +83,7 @@ pub(crate) enum Kind {
 /// A host interface that a plugin asks for; named as in `wit/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[allow(clippy::enum_variant_names, reason = "the interfaces of wit/ are called so")]
 pub(crate) enum Capability {
     HostLog,
     HostModel,

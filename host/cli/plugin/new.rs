@@ -41,7 +41,7 @@ fn asked(args: &NewArgs) -> Result<(Id, Kind, Language)> {
             .iter()
             .filter_map(|&(name, missing)| missing.then_some(name))
             .collect();
-    if !missing.is_empty() && !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+    if !missing.is_empty() && (!io::stdin().is_terminal() || !io::stderr().is_terminal()) {
         bail!(
             "a new plugin needs {}; there is no terminal to ask at; for example:\n  \
              rewarden plugin new final-answer --kind reward --lang python",

@@ -148,7 +148,13 @@ impl Linked {
     async fn keep_functions(&self) -> Result<(), Error> {
         let functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner).take();
         match functions {
-            Some(functions) => self.shared.off_thread(move || Ok(functions.keep())).await,
+            Some(functions) => {
+                let keep = move || {
+                    functions.keep();
+                    Ok(())
+                };
+                self.shared.off_thread(keep).await
+            }
             None => Ok(()),
         }
     }

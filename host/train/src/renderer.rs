@@ -55,7 +55,7 @@ pub struct Renderer {
 
 enum Format {
     Qwen3(RendererName),
-    Template(ChatTemplate),
+    Template(Box<ChatTemplate>),
 }
 
 /// A stretch of the rendered conversation. Pieces of equal kind that follow each other are encoded together.
@@ -69,7 +69,7 @@ impl Renderer {
     /// A renderer over a tokenizer that has what the format needs: its markers, or a chat template.
     pub fn new(name: RendererName, tokenizer: Tokenizer) -> Result<Self> {
         let format = match name {
-            RendererName::ChatTemplate => Format::Template(ChatTemplate::of(&tokenizer)?),
+            RendererName::ChatTemplate => Format::Template(Box::new(ChatTemplate::of(&tokenizer)?)),
             _ => Format::Qwen3(name),
         };
         let missing = [IM_START, IM_END].into_iter().find(|token| tokenizer.id(token).is_none());

@@ -240,7 +240,9 @@ impl RlConfig {
         let refuse = |key: &str, message: String| Err(Error::config(format!("rl.loss_fn_config.{key}"), message));
         let LossFnConfig { clip_low_threshold: low, clip_high_threshold: high, clip_ratio_c } = self.loss_fn_config;
         let given = [("clip_low_threshold", low), ("clip_high_threshold", high), ("clip_ratio_c", clip_ratio_c)];
-        if let Some((key, Some(value))) = given.iter().find(|(_, value)| value.is_some_and(|value| !(value >= 0.0))) {
+        if let Some((key, Some(value))) =
+            given.iter().find(|(_, value)| value.is_some_and(|value| value < 0.0 || value.is_nan()))
+        {
             return refuse(key, format!("{value} is no ratio: it must be at least 0"));
         }
         if let (None, Some((key, _))) = (self.loss_fn.thresholds(), given.iter().find(|(_, value)| value.is_some())) {

@@ -90,7 +90,7 @@ fn groups(graded: &[Graded], options: &RlConfig, weights: &[f64]) -> Vec<usize> 
     let by_step = options.adv_estimator == AdvEstimator::PerStep;
     let is_alike = |group: &[Graded]| {
         let steps = group.iter().flat_map(|graded| process::steps(graded, weights).unwrap_or_default());
-        is_constant(&report::rewards(group)) && !(by_step && !is_constant(&steps.map(Some).collect::<Vec<_>>()))
+        is_constant(&report::rewards(group)) && (!by_step || is_constant(&steps.map(Some).collect::<Vec<_>>()))
     };
     let groups = graded.chunks(options.group_size).enumerate();
     let chosen = groups.filter(|(_, group)| !only_mixed || !is_alike(group));
