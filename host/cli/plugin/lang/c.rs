@@ -94,8 +94,11 @@ pub(crate) fn build(source: &Source<'_>) -> Result<Built> {
     if !output.status.success() {
         bail!("{} does not compile:\n{}", source.dir.display(), program::said(&output));
     }
-    // Warnings are half of what a C compiler is for.
-    eprint!("{}", program::said(&output));
+    let warnings = program::said(&output);
+    if !warnings.is_empty() {
+        // They are half of what a C compiler is for.
+        eprintln!("{warnings}");
+    }
     let core = fs::read(&module).context("the C compiler made no file")?;
     Ok(Built::Module(without_debugging(&core)?))
 }
