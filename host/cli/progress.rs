@@ -1,12 +1,12 @@
 //! What a run looks like while it goes on, and when it is over: one live line on a terminal, plain lines in a pipe, then
-//! a table, and a plot of the reward.
+//! a table, and a plot of the reward; and the line that other verbs show while they work.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use comfy_table::Table;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use rewarden_train::{Event, METRICS, Metrics, RunConfig, Stage, Summary, read_rows};
 use serde_json::Value;
 
@@ -14,6 +14,15 @@ use crate::swap;
 
 /// In a pipe a line appears at most this often, and for the last step.
 const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// A line that says what is being done; nothing where standard error is no terminal.
+pub(crate) fn spinner() -> ProgressBar {
+    let spinner = ProgressBar::new_spinner().with_finish(ProgressFinish::AndClear);
+    let style = ProgressStyle::with_template("{spinner} {msg}");
+    spinner.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    spinner.enable_steady_tick(Duration::from_millis(200));
+    spinner
+}
 
 /// Turns events into lines.
 pub(crate) struct Progress {

@@ -12,6 +12,7 @@ pub(crate) mod lang;
 pub(crate) mod manifest;
 pub(crate) mod new;
 mod parts;
+mod ran;
 mod sdk;
 pub(crate) mod sources;
 pub(crate) mod subject;

@@ -6,13 +6,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use rewarden_runtime::{
-    Environment, Error, Fault, Grants, GroupReward, Judgement, Limits, Message, Metric, Model, Plugin, PluginSpec,
-    Receipt, Reward, Role, Runtime, Sample, Score, Services, Task, Tool, ToolCall, ToolOutput, World,
+    Environment, Error, Fault, Grants, GroupReward, Limits, Message, Model, Plugin, PluginSpec, Reward, Role, Runtime,
+    Sample, Services, Task, Tool, ToolCall, World,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::cases::{Input, StandIn};
 use super::manifest::Manifest;
+use super::ran::{self, Ran, named};
 use crate::records::{empty_sample, message};
 
 /// Tests must not depend on how busy the machine is: fuel is what ends a loop, and this only what ends everything else.
@@ -24,19 +25,6 @@ pub(crate) struct Question {
     pub(crate) settings: Value,
     pub(crate) seed: u32,
     pub(crate) input: Input,
-}
-
-/// What came of it.
-#[derive(Debug, Clone)]
-pub(crate) struct Ran {
-    /// In the form that `cases/expect.rs` describes.
-    pub(crate) got: Value,
-    /// The first fault, wherever it was.
-    pub(crate) fault: Option<Fault>,
-    /// What was paid: to the sample, to each member of a group, in the whole episode, for the call.
-    pub(crate) pay: Vec<f64>,
-    /// Of each call that it took.
-    pub(crate) receipts: Vec<Receipt>,
 }
 
 /// A plugin as something that can be asked.
@@ -223,7 +211,7 @@ async fn play(environment: &Environment, task: Task, seed: u32, actions: Vec<Mes
                 }));
             }
             Err(stopped) => {
-                steps.push(fault_json(&stopped));
+                steps.push(ran::fault_json(&stopped));
                 fault = Some(stopped);
                 break;
             }
@@ -233,70 +221,10 @@ async fn play(environment: &Environment, task: Task, seed: u32, actions: Vec<Mes
     receipts.push(episode.receipt());
     let metrics = match metrics {
         Ok(metrics) => named(&metrics),
-        Err(stopped) => fault_json(fault.get_or_insert(stopped)),
+        Err(stopped) => ran::fault_json(fault.get_or_insert(stopped)),
     };
     let got = json!({"start": text(&first), "steps": steps, "metrics": metrics});
     Ran { got, fault, pay: vec![total], receipts }
-}
-
-impl Ran {
-    /// Fuel of all its calls.
-    pub(crate) fn fuel(&self) -> u64 {
-        self.receipts.iter().map(|receipt| receipt.fuel).sum()
-    }
-
-    fn failed(fault: Fault, receipts: Vec<Receipt>) -> Ran {
-        Ran { got: fault_json(&fault), fault: Some(fault), pay: vec![], receipts }
-    }
-
-    fn of_sample(judgement: Judgement) -> Ran {
-        let receipts = vec![judgement.receipt];
-        match judgement.result {
-            Ok(score) => Ran { got: score_json(&score), fault: None, pay: score.value.into_iter().collect(), receipts },
-            Err(fault) => Ran::failed(fault, receipts),
-        }
-    }
-
-    fn of_group(judgement: Judgement<Vec<Score>>) -> Ran {
-        let receipts = vec![judgement.receipt];
-        match judgement.result {
-            Ok(scores) => {
-                let pay = scores.iter().map(|score| score.value.unwrap_or_default()).collect();
-                Ran { got: Value::Array(scores.iter().map(score_json).collect()), fault: None, pay, receipts }
-            }
-            Err(fault) => Ran::failed(fault, receipts),
-        }
-    }
-
-    fn of_call(judgement: Judgement<ToolOutput>) -> Ran {
-        let receipts = vec![judgement.receipt];
-        match judgement.result {
-            Ok(output) => {
-                let got =
-                    json!({"content": output.content, "reward": output.reward, "metrics": named(&output.metrics)});
-                Ran { got, fault: None, pay: vec![output.reward], receipts }
-            }
-            Err(fault) => Ran::failed(fault, receipts),
-        }
-    }
-}
-
-fn score_json(score: &Score) -> Value {
-    json!({
-        "score": score.value,
-        "steps": score.steps,
-        "components": named(&score.components),
-        "metrics": named(&score.metrics),
-        "note": score.note,
-    })
-}
-
-fn fault_json(fault: &Fault) -> Value {
-    json!({"fault": fault.kind(), "message": fault.to_string()})
-}
-
-fn named(metrics: &[Metric]) -> Value {
-    Value::Object(metrics.iter().map(|metric| (metric.name.clone(), json!(metric.value))).collect::<Map<_, _>>())
 }
 
 /// What the policy reads.

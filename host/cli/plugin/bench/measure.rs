@@ -88,25 +88,11 @@ pub(super) async fn measure(
     tick("fresh");
     let fresh = timed(&one, spec, Isolation::Sample, questions, phase).await?;
     let fresh_all = timed(&all, spec, Isolation::Sample, questions, phase).await?;
-    let plugin = one.load(spec).await?;
-    let is_warmed = matches!(plugin.world(), World::RewardPlugin | World::ModelRewardPlugin | World::GroupRewardPlugin);
     tick("warm");
-    let (warm_us, warm_per_second) = match is_warmed {
-        true => {
-            let single = warm_latency(&one, spec, questions, phase).await?;
-            let warm = timed(&one, spec, Isolation::Worker, questions, phase).await?;
-            let warm_all = timed(&all, spec, Isolation::Worker, questions, phase).await?;
-            let per_second = PerSecond { one_thread: warm.per_second, all_threads: warm_all.per_second };
-            (Some(single), Some(per_second))
-        }
-        false => {
-            let turns: Vec<f64> = fresh.units.iter().flat_map(|unit| &unit.further).map(|r| r.micros as f64).collect();
-            ((!turns.is_empty()).then(|| Percentiles::of(turns)), None)
-        }
-    };
+    let (warm_us, warm_per_second) = warm([&one, &all], spec, questions, phase, &fresh).await?;
+    let plugin = one.load(spec).await?;
     let of =
         |value: &dyn Fn(&Unit) -> u64| Percentiles::of(fresh.units.iter().map(|unit| value(unit) as f64).collect());
-    let receipts = |unit: &Unit| [unit.first].into_iter().chain(unit.further.clone()).collect::<Vec<_>>();
     Ok(Figures {
         plugin: name,
         digest: plugin.digest(),
@@ -121,11 +107,30 @@ pub(super) async fn measure(
         warm_us,
         fresh_per_second: PerSecond { one_thread: fresh.per_second, all_threads: fresh_all.per_second },
         warm_per_second,
-        fuel: of(&|unit| receipts(unit).iter().map(|receipt| receipt.fuel).sum()),
-        memory_bytes: of(&|unit| receipts(unit).iter().map(|r| r.memory_bytes_peak as u64).max().unwrap_or_default()),
+        fuel: of(&|unit| unit.receipts().map(|receipt| receipt.fuel).sum()),
+        memory_bytes: of(&|unit| unit.receipts().map(|r| r.memory_bytes_peak as u64).max().unwrap_or_default()),
         faults: fresh.units.iter().filter(|unit| unit.is_fault).count(),
         asked: fresh.units.len(),
     })
+}
+
+/// Latency and throughput of warm instances, on one thread and on all; of an episode its turns, which were timed already.
+async fn warm(
+    [one, all]: [&Runtime; 2],
+    spec: &PluginSpec,
+    questions: &[Question],
+    time: Duration,
+    fresh: &Timed,
+) -> Result<(Option<Percentiles>, Option<PerSecond>)> {
+    let world = one.load(spec).await?.world();
+    if matches!(world, World::EnvironmentPlugin | World::ToolPlugin) {
+        let turns: Vec<f64> = fresh.units.iter().flat_map(|unit| &unit.further).map(|r| r.micros as f64).collect();
+        return Ok(((!turns.is_empty()).then(|| Percentiles::of(turns)), None));
+    }
+    let single = warm_latency(one, spec, questions, time).await?;
+    let one_thread = timed(one, spec, Isolation::Worker, questions, time).await?.per_second;
+    let all_threads = timed(all, spec, Isolation::Worker, questions, time).await?.per_second;
+    Ok((Some(single), Some(PerSecond { one_thread, all_threads })))
 }
 
 /// Milliseconds of a load that compiles, and of one that finds native code in the cache.

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use rewarden_runtime::PluginSpec;
 use serde_json::{Value, json};
 
@@ -19,6 +19,7 @@ use crate::plugin::build::ensure_built;
 use crate::plugin::cases::{Case, Cases};
 use crate::plugin::subject::{self, Question, Subject};
 use crate::plugin::test::cases_path;
+use crate::progress::spinner;
 use crate::runtime;
 use measure::{Figures, measure};
 
@@ -27,8 +28,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<ExitCode> {
         bail!("--seconds {} must be above 0 and at most 3600", args.seconds);
     }
     let requests = args.requests.as_deref().map(requests::read).transpose()?;
-    let bar = ProgressBar::new_spinner();
-    bar.set_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    let bar = spinner();
     let mut figures = vec![];
     for plugin in &args.plugins {
         let measured = one(plugin, &args, requests.as_deref(), &bar);
@@ -55,10 +55,7 @@ fn one(plugin: &Path, args: &BenchArgs, requests: Option<&[Question]>, bar: &Pro
         let questions = questions(&spec, cases.as_ref(), requests).await?;
         let spec = PluginSpec { settings: questions[0].settings.clone(), ..spec };
         let name = plugin.file_name().unwrap_or(plugin.as_os_str()).to_string_lossy().into_owned();
-        let tick = |phase: &str| {
-            bar.set_message(format!("{name}: {phase}"));
-            bar.tick();
-        };
+        let tick = |phase: &str| bar.set_message(format!("{name}: {phase}"));
         measure(name.clone(), &spec, &questions, Duration::from_secs_f64(args.seconds), args.jobs, &tick).await
     })?
 }

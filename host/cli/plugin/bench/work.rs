@@ -32,6 +32,13 @@ pub(super) struct Unit {
     pub(super) is_fault: bool,
 }
 
+impl Unit {
+    /// Of all its calls.
+    pub(super) fn receipts(&self) -> impl Iterator<Item = &Receipt> {
+        [&self.first].into_iter().chain(&self.further)
+    }
+}
+
 impl Work {
     /// Questions of the plugin's kind, repeated to a round of so many.
     pub(super) async fn new(plugin: &Plugin, questions: &[Question], round: usize) -> Result<Work, Error> {

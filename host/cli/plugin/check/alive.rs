@@ -6,9 +6,11 @@ use rewarden_runtime::{Error, Fault};
 use serde_json::{Map, Value, json};
 
 use super::{Checked, Finding, counted, repeats};
-use crate::plugin::cases::{Case, expect};
+use crate::plugin::cases::Case;
 use crate::plugin::manifest::FILE;
-use crate::plugin::subject::{self, Question, Ran, Subject};
+use crate::plugin::ran::Ran;
+use crate::plugin::subject::{self, Question, Subject};
+use crate::plugin::test::failed;
 use crate::runtime;
 
 /// What a plugin that was loaded is asked again and again.
@@ -22,9 +24,11 @@ pub(super) struct Asked {
 const UNKNOWN: &str = "rewarden-no-such-setting";
 
 /// Questions that are asked repeatedly. More would find no more.
-const QUESTIONS_MAX: usize = 200;
+const QUESTIONS_MAX: usize = 100;
 
-pub(super) async fn findings(checked: &Checked) -> Result<Vec<Finding>> {
+/// `tick` hears what is being done.
+pub(super) async fn findings(checked: &Checked, tick: &impl Fn(&'static str)) -> Result<Vec<Finding>> {
+    tick("loading");
     let runtime = runtime::start(checked.jobs)?;
     let models = checked.cases.as_ref().map_or(&[][..], |cases| &cases.models);
     let spec = subject::spec(&checked.file.path, checked.file.manifest(), models)?;
@@ -35,7 +39,9 @@ pub(super) async fn findings(checked: &Checked) -> Result<Vec<Finding>> {
         }
     };
     let mut findings = vec![loads(&subject), describe(checked, &subject)];
+    tick("settings");
     findings.push(settings(&subject).await);
+    tick("golden cases");
     let asked = match &checked.cases {
         Some(cases) if cases.check_world(subject.plugin().world()).is_ok() => {
             let ran = subject.ask(&cases.cases.iter().map(Case::question).collect::<Vec<_>>()).await?;
@@ -51,6 +57,7 @@ pub(super) async fn findings(checked: &Checked) -> Result<Vec<Finding>> {
             Asked { questions: vec![neutral], from: "one neutral question".into() }
         }
     };
+    tick("equal results on repeated calls");
     findings.push(repeats::finding(checked.jobs, &spec, &asked).await?);
     Ok(findings)
 }
@@ -182,11 +189,7 @@ fn defaults(schema: Option<&Value>) -> Value {
 
 fn golden(cases: &[Case], ran: &[Ran]) -> Finding {
     const NAME: &str = "golden";
-    let differs = |case: &Case, ran: &Ran| {
-        case.expect.as_ref().is_none_or(|expected| !expect::differences(expected, &ran.got, case.tolerance).is_empty())
-    };
-    let failed: Vec<&Case> =
-        cases.iter().zip(ran).filter(|(case, ran)| differs(case, ran)).map(|(case, _)| case).collect();
+    let failed = failed(cases, ran);
     if let Some(first) = failed.first() {
         let detail =
             format!("{} of {} cases fail, the first in line {}: {}", failed.len(), cases.len(), first.line, first.name);

@@ -18,6 +18,7 @@ use crate::plugin::cases::Cases;
 use crate::plugin::component_file::ComponentFile;
 use crate::plugin::manifest::Manifest;
 use crate::plugin::test::cases_path;
+use crate::progress::spinner;
 use crate::runtime;
 
 /// Of a plugin's words in one line.
@@ -81,7 +82,9 @@ pub(crate) fn run(args: CheckArgs) -> Result<ExitCode> {
     let digest = file.digest;
     let checked = Checked { written, file, cases, cases_path, jobs: args.jobs };
     let mut findings = still::findings(&checked);
-    findings.extend(runtime::block_on(alive::findings(&checked))??);
+    let bar = spinner();
+    findings.extend(runtime::block_on(alive::findings(&checked, &|step| bar.set_message(step)))??);
+    bar.finish_and_clear();
     print(&args.plugin, digest, &findings, args.json);
     let is_fit = findings.iter().all(|finding| finding.verdict != Verdict::Fail);
     Ok(if is_fit { ExitCode::SUCCESS } else { ExitCode::FAILURE })

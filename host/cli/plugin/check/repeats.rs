@@ -7,7 +7,8 @@ use rewarden_runtime::{Isolation, PluginSpec, Runtime};
 use super::Finding;
 use super::alive::Asked;
 use crate::plugin::cases::expect::{Difference, differences};
-use crate::plugin::subject::{Question, Ran, Subject};
+use crate::plugin::ran::Ran;
+use crate::plugin::subject::{Question, Subject};
 use crate::runtime;
 
 /// How often the questions are put to the same threads under the same isolation.

@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::plugin::cases::{Case, Cases};
 use crate::plugin::component_file::ComponentFile;
-use crate::plugin::subject::{self, Question, Ran, Subject};
+use crate::plugin::ran::Ran;
+use crate::plugin::subject::{self, Question, Subject};
 use crate::runtime;
 
 /// Cases that are asked for their fuel.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use rewarden_runtime::Runtime;
 use serde_json::Value;
 
@@ -20,7 +20,9 @@ use crate::args::TestArgs;
 use crate::plugin::build::ensure_built;
 use crate::plugin::cases::expect::{Difference, differences, rewritten};
 use crate::plugin::cases::{Case, Cases, FILE, edit};
-use crate::plugin::subject::{self, Question, Ran, Subject};
+use crate::plugin::ran::Ran;
+use crate::plugin::subject::{self, Question, Subject};
+use crate::progress::spinner;
 use crate::runtime;
 use report::{FailedCase, Report};
 
@@ -57,7 +59,7 @@ fn test(runtime: &Runtime, component: &Path, mut cases: Cases, args: &TestArgs) 
     }
     let manifest = subject::manifest(component)?;
     let spec = subject::spec(component, manifest.as_ref(), &cases.models)?;
-    let bar = bar();
+    let bar = spinner();
     let report = runtime::block_on(async {
         let mut subject = Subject::load(runtime, &spec).await?;
         cases.check_world(subject.plugin().world())?;
@@ -74,30 +76,10 @@ fn test(runtime: &Runtime, component: &Path, mut cases: Cases, args: &TestArgs) 
             }
             Some(_) => vec![],
         };
-        let plugin = subject.plugin();
-        let passed = failed.len() == updated.len() && probes.iter().all(|probe| probe.failed == 0);
-        anyhow::Ok(Report {
-            plugin: plugin.manifest().name.clone(),
-            version: plugin.manifest().version.clone(),
-            world: plugin.world().to_string(),
-            digest: plugin.digest(),
-            file: cases.path.display().to_string(),
-            cases: cases.cases.len(),
-            failed,
-            updated,
-            probes,
-            passed,
-        })
+        anyhow::Ok(Report::new(subject.plugin(), &cases, failed, updated, probes))
     })?;
     bar.finish_and_clear();
     report
-}
-
-/// Draws nothing where standard error is no terminal.
-fn bar() -> ProgressBar {
-    let bar = ProgressBar::new_spinner();
-    bar.set_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
-    bar
 }
 
 /// What came of each case.
@@ -107,7 +89,6 @@ pub(crate) async fn ask_cases(subject: &mut Subject, cases: &[Case], bar: &Progr
         let questions: Vec<Question> = chunk.iter().map(Case::question).collect();
         ran.extend(subject.ask(&questions).await?);
         bar.set_message(format!("case {} of {}", ran.len(), cases.len()));
-        bar.tick();
     }
     Ok(ran)
 }

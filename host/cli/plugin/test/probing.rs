@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use super::probes::{Aim, BROKEN_SETTINGS, Base, PROBES, Probe, broken_settings, with_answer};
 use crate::plugin::cases::{Case, Rule};
-use crate::plugin::subject::{Question, Ran, Subject};
+use crate::plugin::ran::Ran;
+use crate::plugin::subject::{Question, Subject};
 
 /// Tasks of the cases that probes are made from.
 const TASKS_MAX: usize = 200;

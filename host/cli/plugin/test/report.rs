@@ -1,12 +1,13 @@
 //! What a test found, for people and as JSON.
 
 use comfy_table::Table;
-use rewarden_runtime::{Digest, printable};
+use rewarden_runtime::{Digest, Plugin, printable};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::probes::BROKEN_SETTINGS;
 use super::probing::Probed;
+use crate::plugin::cases::Cases;
 use crate::plugin::cases::expect::Difference;
 
 /// Of one value in the report.
@@ -40,6 +41,28 @@ pub(crate) struct FailedCase {
 }
 
 impl Report {
+    pub(crate) fn new(
+        plugin: &Plugin,
+        cases: &Cases,
+        failed: Vec<FailedCase>,
+        updated: Vec<usize>,
+        probes: Vec<Probed>,
+    ) -> Report {
+        let passed = failed.len() == updated.len() && probes.iter().all(|probe| probe.failed == 0);
+        Report {
+            plugin: plugin.manifest().name.clone(),
+            version: plugin.manifest().version.clone(),
+            world: plugin.world().to_string(),
+            digest: plugin.digest(),
+            file: cases.path.display().to_string(),
+            cases: cases.cases.len(),
+            failed,
+            updated,
+            probes,
+            passed,
+        }
+    }
+
     pub(crate) fn print(&self, json: bool) {
         match json {
             true => println!("{}", serde_json::to_string(self).expect("plain data")),
