@@ -147,6 +147,6 @@ mod tests {
         configure(&COUNT, "40").unwrap();
         check("1", Ok("41"));
         check("1", Ok("42"));
-        check("{", Ok("error: the arguments of add are wrong: EOF while parsing an object at line 1 column 1"));
+        check("{", Ok("error: the arguments of add are wrong: invalid type: map, expected u32 at line 1 column 0"));
     }
 }
