@@ -50,7 +50,7 @@ pub use config::{
     AdamConfig, AdvEstimator, DataConfig, EvalConfig, KlIn, LossFnConfig, LrSchedule, RewardConfig, RlConfig,
     RunConfig, SftConfig, Stage, TINY, nearest, nearest_name,
 };
-pub use data::{Arithmetic, Dataset, Example, Task, read_jsonl};
+pub use data::{Arithmetic, Chain, Dataset, Example, Pair, Row, Task, read_jsonl};
 pub use error::{Error, Result};
 pub use eval::Evaluation;
 pub use gradient::{Gradients, gradients, log_probs, mean_nll};

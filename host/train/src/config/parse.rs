@@ -65,7 +65,7 @@ impl RunConfig {
             return Err(Error::config("eval.k", message));
         }
         if let Some(arithmetic) = &self.data.arithmetic {
-            arithmetic.check()?;
+            arithmetic.check("data.arithmetic")?;
         }
         self.check_lora()?;
         self.rl.check()?;

@@ -1,72 +1,62 @@
-//! Rows become examples: a task (what the policy is asked, and the reference answer it never sees) with, where the row
-//! has one, the answer a supervised stage imitates. The whole data set is read and checked before the first step.
+//! Rows become something to learn from: tasks with answers ([`Example`]), pairs of answers one of which is preferred
+//! ([`Pair`]), or answers in steps that are labelled ([`Chain`]). The whole data set is read and checked before the first
+//! step.
 
 mod arithmetic;
-mod rows;
+mod chain;
+mod columns;
+mod example;
+mod file;
+mod pair;
 
 pub use arithmetic::Arithmetic;
-pub use rows::read_jsonl;
+pub use chain::Chain;
+pub use example::{Example, Task};
+pub use file::read_jsonl;
+pub use pair::Pair;
 
 use rand::seq::SliceRandom;
 use rewarden_runtime::Message;
+use serde_json::{Map, Value};
 use std::collections::HashSet;
 
 use crate::config::DataConfig;
 use crate::error::{Error, Result};
 use crate::seed::{self, Purpose};
 
-/// What a policy is asked, and what only the grader knows.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Task {
-    /// Unique within the data set.
-    pub id: String,
-    /// Where the row comes from (verl's `data_source`), such as `openai/gsm8k`.
-    pub data_source: String,
-    /// The messages shown to the policy.
-    pub prompt: Vec<Message>,
-    /// The reference answer; empty when there is none.
-    pub ground_truth: String,
-    /// Every further column, a JSON object.
-    pub extra: String,
-}
+/// One kind of thing to learn from, and where it comes from.
+pub trait Row: Sized {
+    /// What one row of a file holds: mostly one. `id` is its name where it has none; the error says what is wrong with it.
+    fn read(row: Map<String, Value>, id: &str) -> std::result::Result<Vec<Self>, String>;
 
-/// A task and, for supervised training, an answer to it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Example {
-    /// The task.
-    pub task: Task,
-    /// The messages that answer it; empty when the row has none.
-    pub answer: Vec<Message>,
-}
+    /// Generated arithmetic of this kind.
+    fn generate(arithmetic: &Arithmetic, seed: u64) -> Dataset<Self>;
 
-impl Example {
-    /// The whole conversation.
-    pub fn messages(&self) -> Vec<Message> {
-        self.task.prompt.iter().chain(&self.answer).cloned().collect()
-    }
+    /// What is asked: held-out rows ask nothing that is trained on.
+    fn prompt(&self) -> &[Message];
 }
 
 /// Examples to learn from, and others to be measured on.
 #[derive(Clone, Debug)]
-pub struct Dataset {
-    /// Training examples, in the file's order.
-    pub train: Vec<Example>,
-    /// Held-out examples; no prompt of theirs occurs in `train`.
-    pub test: Vec<Example>,
+pub struct Dataset<T = Example> {
+    /// Training rows, in the file's order.
+    pub train: Vec<T>,
+    /// Held-out rows; no prompt of theirs occurs in `train`.
+    pub test: Vec<T>,
 }
 
-impl Dataset {
+impl<T: Row> Dataset<T> {
     /// Reads or generates what `config` names.
     pub fn load(config: &DataConfig, seed: u64) -> Result<Self> {
         let dataset = match (&config.path, &config.arithmetic) {
             (Some(path), None) => {
-                let examples = read_jsonl(path, config.max_examples.unwrap_or(usize::MAX))?;
+                let rows = read_jsonl(path, config.max_examples.unwrap_or(usize::MAX))?;
                 match &config.test_path {
-                    Some(test) => Self { train: examples, test: read_jsonl(test, usize::MAX)? }.without_leaks(),
-                    None => Self::split(examples, config.test_size, seed),
+                    Some(test) => Self { train: rows, test: read_jsonl(test, usize::MAX)? }.without_leaks(),
+                    None => Self::split(rows, config.test_size, seed),
                 }
             }
-            (None, Some(arithmetic)) => arithmetic.generate(seed),
+            (None, Some(arithmetic)) => T::generate(arithmetic, seed),
             (Some(_), Some(_)) => {
                 return Err(Error::config("data", "name either `path` or `[data.arithmetic]`, not both"));
             }
@@ -80,22 +70,22 @@ impl Dataset {
         }
     }
 
-    /// Holds out `test_size` examples, chosen by `seed`, and every training example that asks the same.
-    fn split(mut examples: Vec<Example>, test_size: usize, seed: u64) -> Self {
-        let mut order: Vec<usize> = (0..examples.len()).collect();
+    /// Holds out `test_size` rows, chosen by `seed`, and drops every training row that asks the same.
+    fn split(mut rows: Vec<T>, test_size: usize, seed: u64) -> Self {
+        let mut order: Vec<usize> = (0..rows.len()).collect();
         order.shuffle(&mut seed::generator(seed, Purpose::Problems, &[]));
         let held_out: HashSet<usize> = order.into_iter().take(test_size).collect();
         let mut indices = 0..;
-        let test = examples.extract_if(.., |_| indices.next().is_some_and(|index| held_out.contains(&index))).collect();
-        Self { train: examples, test }.without_leaks()
+        let test = rows.extract_if(.., |_| indices.next().is_some_and(|index| held_out.contains(&index))).collect();
+        Self { train: rows, test }.without_leaks()
     }
 
     fn without_leaks(mut self) -> Self {
-        let asked = |example: &Example| -> String {
-            example.task.prompt.iter().map(|message| message.content.as_str()).collect::<Vec<_>>().join("\n")
+        let asked = |row: &T| -> String {
+            row.prompt().iter().map(|message| message.content.as_str()).collect::<Vec<_>>().join("\n")
         };
         let held_out: HashSet<String> = self.test.iter().map(asked).collect();
-        self.train.retain(|example| !held_out.contains(&asked(example)));
+        self.train.retain(|row| !held_out.contains(&asked(row)));
         self
     }
 }

@@ -1,4 +1,4 @@
-//! JSONL rows in the shapes the field uses, recognised by their keys, one shape per row:
+//! Tasks and answers to them, in the shapes the field uses, recognised by their keys:
 //!
 //! | keys | shape |
 //! | --- | --- |
@@ -9,58 +9,59 @@
 //!
 //! Any further key goes to the grader in `extra`.
 
-use rewarden_runtime::{Message, Role, ToolCall};
-use serde::Deserialize;
-use serde_json::{Map, Value};
-use std::io::{BufRead, BufReader};
-use std::path::Path;
+use rewarden_runtime::{Message, Role};
+use serde_json::Value;
 
-use super::{Example, Task};
-use crate::error::{Error, Result};
+use super::columns::{Columns, messages, optional_text, spoken, text};
+use super::{Arithmetic, Dataset, Row};
 use crate::renderer::message;
 
-/// Longest accepted line: longer than any chat, short enough that a wrong file cannot exhaust memory.
-const LINE_BYTES_MAX: usize = 16 << 20;
+/// What a policy is asked, and what only the grader knows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    /// Unique within the data set.
+    pub id: String,
+    /// Where the row comes from (verl's `data_source`), such as `openai/gsm8k`.
+    pub data_source: String,
+    /// The messages shown to the policy.
+    pub prompt: Vec<Message>,
+    /// The reference answer; empty when there is none.
+    pub ground_truth: String,
+    /// Every further column, a JSON object.
+    pub extra: String,
+}
 
-/// Reads the rows of a JSONL file, `rows_max` at most; the first bad one is an error that names its line. Blank lines are
-/// skipped.
-pub fn read_jsonl(file: &Path, rows_max: usize) -> Result<Vec<Example>> {
-    let reader = std::fs::File::open(file).map_err(Error::io("open the data file", file))?;
-    let mut reader = BufReader::new(reader);
-    let mut examples = vec![];
-    let mut line = vec![];
-    for number in 1.. {
-        if examples.len() == rows_max {
-            break;
-        }
-        line.clear();
-        let read = std::io::Read::take(&mut reader, LINE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line);
-        if read.map_err(Error::io("read", file))? == 0 {
-            break;
-        }
-        let failed = |message: String| Error::Row { file: file.to_owned(), line: number, message };
-        if line.len() > LINE_BYTES_MAX {
-            return Err(failed(format!("longer than {} MiB; is this a JSONL file?", LINE_BYTES_MAX >> 20)));
-        }
-        if line.iter().all(u8::is_ascii_whitespace) {
-            continue;
-        }
-        let row: Map<String, Value> = serde_json::from_slice(&line).map_err(|e| failed(not_json(&e)))?;
-        examples.push(example(row, &format!("row-{number}")).map_err(failed)?);
-    }
-    match examples.is_empty() {
-        true => Err(Error::Row { file: file.to_owned(), line: 1, message: "the file holds no row".into() }),
-        false => Ok(examples),
+/// A task and, for supervised training, an answer to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Example {
+    /// The task.
+    pub task: Task,
+    /// The messages that answer it; empty when the row has none.
+    pub answer: Vec<Message>,
+}
+
+impl Example {
+    /// The whole conversation.
+    pub fn messages(&self) -> Vec<Message> {
+        self.task.prompt.iter().chain(&self.answer).cloned().collect()
     }
 }
 
-fn not_json(error: &serde_json::Error) -> String {
-    format!("not a JSON object: {error}; the file must hold one JSON object a line")
+impl Row for Example {
+    fn read(row: Columns, id: &str) -> std::result::Result<Vec<Self>, String> {
+        Ok(vec![example(row, id)?])
+    }
+
+    fn generate(arithmetic: &Arithmetic, seed: u64) -> Dataset<Self> {
+        arithmetic.generate(seed)
+    }
+
+    fn prompt(&self) -> &[Message] {
+        &self.task.prompt
+    }
 }
 
-type Row = Map<String, Value>;
-
-fn example(mut row: Row, id: &str) -> std::result::Result<Example, String> {
+fn example(mut row: Columns, id: &str) -> std::result::Result<Example, String> {
     let has = |key: &str| row.contains_key(key);
     match () {
         () if has("messages") => chat(&mut row, id),
@@ -76,7 +77,7 @@ fn example(mut row: Row, id: &str) -> std::result::Result<Example, String> {
     }
 }
 
-fn chat(row: &mut Row, id: &str) -> std::result::Result<Example, String> {
+fn chat(row: &mut Columns, id: &str) -> std::result::Result<Example, String> {
     let mut prompt = messages(row.remove("messages").unwrap_or_default(), "messages")?;
     let answer = match prompt.last() {
         Some(last) if last.role == Role::Assistant => prompt.split_off(prompt.len() - 1),
@@ -87,7 +88,7 @@ fn chat(row: &mut Row, id: &str) -> std::result::Result<Example, String> {
     Ok(Example { task: task(row, id, "chat", prompt, ground_truth)?, answer })
 }
 
-fn question(row: &mut Row, id: &str) -> std::result::Result<Example, String> {
+fn question(row: &mut Columns, id: &str) -> std::result::Result<Example, String> {
     let prompt = vec![message(Role::User, text(row, "question")?)];
     let answer = match optional_text(row, "answer")? {
         Some(answer) => Some(answer),
@@ -107,11 +108,8 @@ fn last_line(solution: &str) -> &str {
     solution.rsplit_once("####").map_or(solution, |(_, reference)| reference).trim()
 }
 
-fn verl(row: &mut Row, id: &str) -> std::result::Result<Example, String> {
-    let prompt = match row.remove("prompt").unwrap_or_default() {
-        Value::String(text) => vec![message(Role::User, text)],
-        list => messages(list, "prompt")?,
-    };
+fn verl(row: &mut Columns, id: &str) -> std::result::Result<Example, String> {
+    let prompt = spoken(row, "prompt", Role::User)?;
     let Some(Value::Object(mut reward_model)) = row.remove("reward_model") else {
         return Err("`reward_model` is not an object".into());
     };
@@ -128,7 +126,7 @@ fn verl(row: &mut Row, id: &str) -> std::result::Result<Example, String> {
 }
 
 fn task(
-    row: &mut Row,
+    row: &mut Columns,
     id: &str,
     source: &str,
     prompt: Vec<Message>,
@@ -140,91 +138,6 @@ fn task(
     let id = optional_text(row, "id")?.unwrap_or_else(|| id.to_owned());
     let data_source = optional_text(row, "data_source")?.unwrap_or_else(|| source.to_owned());
     Ok(Task { id, data_source, prompt, ground_truth, extra: Value::Object(std::mem::take(row)).to_string() })
-}
-
-fn text(row: &mut Row, key: &str) -> std::result::Result<String, String> {
-    optional_text(row, key)?.ok_or_else(|| format!("`{key}` is missing"))
-}
-
-fn optional_text(row: &mut Row, key: &str) -> std::result::Result<Option<String>, String> {
-    match row.remove(key) {
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(Value::Number(number)) => Ok(Some(number.to_string())),
-        Some(Value::Null) | None => Ok(None),
-        Some(other) => Err(format!("`{key}` is {}, expected a string", kind(&other))),
-    }
-}
-
-/// A message as rows write it; what the field calls `function` is flattened by the contract.
-#[derive(Deserialize)]
-struct RawMessage {
-    role: String,
-    #[serde(default)]
-    content: Option<String>,
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    tool_calls: Vec<RawCall>,
-    #[serde(default)]
-    tool_call_id: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct RawCall {
-    #[serde(default)]
-    id: String,
-    function: RawFunction,
-}
-
-#[derive(Deserialize)]
-struct RawFunction {
-    name: String,
-    #[serde(default)]
-    arguments: Value,
-}
-
-fn messages(value: Value, key: &str) -> std::result::Result<Vec<Message>, String> {
-    let Value::Array(items) = value else { return Err(format!("`{key}` is {}, expected a list", kind(&value))) };
-    items
-        .into_iter()
-        .enumerate()
-        .map(|(index, item)| one_message(item).map_err(|e| format!("`{key}[{index}]`: {e}")))
-        .collect()
-}
-
-fn one_message(value: Value) -> std::result::Result<Message, String> {
-    let raw: RawMessage = serde_json::from_value(value).map_err(|e| e.to_string())?;
-    let role = match raw.role.as_str() {
-        "developer" => Some(Role::System),
-        name => Role::named(name),
-    };
-    let role = role.ok_or_else(|| format!("role `{}`; known are system, user, assistant and tool", raw.role))?;
-    let call = |call: RawCall| ToolCall {
-        id: call.id,
-        name: call.function.name,
-        arguments: match call.function.arguments {
-            Value::String(text) => text,
-            other => other.to_string(),
-        },
-    };
-    Ok(Message {
-        role,
-        content: raw.content.unwrap_or_default(),
-        name: raw.name,
-        tool_calls: raw.tool_calls.into_iter().map(call).collect(),
-        tool_call_id: raw.tool_call_id,
-    })
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
 }
 
 #[cfg(test)]
@@ -276,23 +189,5 @@ mod tests {
         check(r#"{"question":"Q"}"#, "`question` without `answer` or `ground_truth`");
         check(r#"{"question":["Q"],"answer":"A"}"#, "`question` is a list, expected a string");
         check(r#"{"prompt":"Q","reward_model":{}}"#, "`reward_model.ground_truth` is missing");
-    }
-
-    #[track_caller]
-    fn check_file(content: &str, expected: &str) {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("rows.jsonl");
-        std::fs::write(&file, content).unwrap();
-        let error = read_jsonl(&file, usize::MAX).unwrap_err().to_string();
-        assert!(error.ends_with(expected), "{error}");
-    }
-
-    #[test]
-    fn errors_name_file_and_line() {
-        check_file(
-            "{\"question\":\"Q\",\"answer\":\"1\"}\n\n{oops\n",
-            "rows.jsonl:3: not a JSON object: key must be a string at line 1 column 2; the file must hold one JSON object a line",
-        );
-        check_file("\n", "rows.jsonl:1: the file holds no row");
     }
 }

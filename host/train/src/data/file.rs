@@ -1,0 +1,71 @@
+//! Files of rows: one JSON object a line, read as whatever kind of row is asked for.
+
+use serde_json::{Map, Value};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use super::Row;
+use crate::error::{Error, Result};
+
+/// Longest accepted line: longer than any chat, short enough that a wrong file cannot exhaust memory.
+const LINE_BYTES_MAX: usize = 16 << 20;
+
+/// Reads the rows of a JSONL file, `rows_max` at most; the first bad one is an error that names its line. Blank lines are
+/// skipped.
+pub fn read_jsonl<T: Row>(file: &Path, rows_max: usize) -> Result<Vec<T>> {
+    let reader = std::fs::File::open(file).map_err(Error::io("open the data file", file))?;
+    let mut reader = BufReader::new(reader);
+    let mut rows = vec![];
+    let mut line = vec![];
+    for number in 1.. {
+        if rows.len() >= rows_max {
+            break;
+        }
+        line.clear();
+        let read = std::io::Read::take(&mut reader, LINE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line);
+        if read.map_err(Error::io("read", file))? == 0 {
+            break;
+        }
+        let failed = |message: String| Error::Row { file: file.to_owned(), line: number, message };
+        if line.len() > LINE_BYTES_MAX {
+            return Err(failed(format!("longer than {} MiB; is this a JSONL file?", LINE_BYTES_MAX >> 20)));
+        }
+        if line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        let row: Map<String, Value> = serde_json::from_slice(&line).map_err(|e| failed(not_json(&e)))?;
+        rows.extend(T::read(row, &format!("row-{number}")).map_err(failed)?);
+    }
+    match rows.is_empty() {
+        true => Err(Error::Row { file: file.to_owned(), line: 1, message: "the file holds no row".into() }),
+        false => Ok(rows),
+    }
+}
+
+fn not_json(error: &serde_json::Error) -> String {
+    format!("not a JSON object: {error}; the file must hold one JSON object a line")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Example;
+    use super::*;
+
+    #[track_caller]
+    fn check_file(content: &str, expected: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("rows.jsonl");
+        std::fs::write(&file, content).unwrap();
+        let error = read_jsonl::<Example>(&file, usize::MAX).unwrap_err().to_string();
+        assert!(error.ends_with(expected), "{error}");
+    }
+
+    #[test]
+    fn errors_name_file_and_line() {
+        check_file(
+            "{\"question\":\"Q\",\"answer\":\"1\"}\n\n{oops\n",
+            "rows.jsonl:3: not a JSON object: key must be a string at line 1 column 2; the file must hold one JSON object a line",
+        );
+        check_file("\n", "rows.jsonl:1: the file holds no row");
+    }
+}
