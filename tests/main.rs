@@ -50,6 +50,8 @@ mod rubric;
 mod run;
 /// `rewarden score`: the line protocol.
 mod score;
+/// What sits in a rubric beside plugins that judge sample by sample.
+mod scorers;
 /// The SDKs of C and Go, asked the same things in the sandbox.
 mod sdk;
 /// The SDKs of other languages, tested in their own.

@@ -3,7 +3,7 @@
 
 use rewarden_runtime::{
     Combine, Error, Fault, Graded, Grader, Limits, Message, OnFault, Reward, Role, Rubric, RubricRules, RubricState,
-    Sample, StopReason, Weight,
+    Sample, Scorer, StopReason, Weight,
 };
 use serde_json::json;
 
@@ -19,7 +19,7 @@ fn moody() -> Reward {
 
 fn grader(name: &str, reward: Reward) -> Grader {
     let weight = Weight::Constant(1.0);
-    Grader { name: name.into(), weight, priority: 0, data_source: vec![], on_fault: None, reward }
+    Grader { name: name.into(), weight, priority: 0, data_source: vec![], on_fault: None, scorer: reward.into() }
 }
 
 /// Samples written `group answer sin`, one per comma: the reference answer is `yes`, and a group is a data source too.
@@ -201,7 +201,7 @@ fn a_shadow_judges_the_same_samples_and_changes_nothing() {
     let mut rubric = rubric(vec![routed], rules);
     let text = "a yes, a no poison, a yes panic, b yes";
     let before = grade(&mut rubric, text, 0);
-    rubric.set_shadow("plain", Some(moody())).expect("a known name");
+    rubric.set_shadow("plain", Some(moody().into())).expect("a known name");
     assert_eq!(rubric.shadows().into_iter().collect::<Vec<_>>(), [("plain".to_owned(), moody().digest())]);
     let after = grade(&mut rubric, text, 0);
     assert_eq!(rewards(&before), rewards(&after));
@@ -240,5 +240,5 @@ fn rubrics_that_cannot_work_are_refused() {
     let unknown = rubric.swap("b", plain()).err().expect("refused").to_string();
     assert!(unknown.contains("no reward is called `b`") && unknown.contains("`a`"), "{unknown}");
     assert!(rubric.set_shadow("b", None).is_err());
-    assert_eq!(rubric.reward("a").map(Reward::digest), Some(plain().digest()));
+    assert_eq!(rubric.scorer("a").map(Scorer::digest), Some(plain().digest()));
 }

@@ -18,13 +18,19 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
-    /// Run every stage a config names, in order: sft, rl, eval
+    /// Run every stage a config names, in order, such as sft, prm, rl, eval
     #[command(after_help = TRAIN_HELP)]
     Run(WatchedTrainArgs),
     /// Supervised fine-tuning: one stage of a config
     #[command(after_help = TRAIN_HELP)]
     Sft(TrainArgs),
-    /// Reinforcement learning from the config's reward plugins: one stage of a config
+    /// A preference or process reward model: one stage of a config
+    #[command(visible_alias = "rm", after_help = PRM_HELP)]
+    Prm(TrainArgs),
+    /// Direct preference optimisation: one stage of a config
+    #[command(after_help = TRAIN_HELP)]
+    Dpo(TrainArgs),
+    /// Reinforcement learning from the config's rewards: one stage of a config
     #[command(after_help = TRAIN_HELP)]
     Rl(WatchedTrainArgs),
     /// Evaluate what the stages made: pass@k and mean reward on held-out problems
@@ -50,6 +56,14 @@ const TRAIN_HELP: &str = "Examples:
 
 The config's `log_path` becomes the run directory: config.toml with every default written out, and per stage
 metrics.jsonl, rollouts.jsonl and checkpoints. An earlier run there is set aside, never overwritten.";
+
+const PRM_HELP: &str = "Examples:
+  rewarden prm configs/prm-tiny.toml
+  rewarden prm configs/rlhf-tiny.toml --set prm.loss_fn=pairwise
+
+`prm.loss_fn` says what kind of model is trained: bradley_terry (a score per answer, from pairs), pairwise (MinT's summed
+log-probability), implicit (log-ratio to a reference), or steps (verdicts on labelled steps). A [[reward_model]] of the
+config lets it judge rollouts of the same run.";
 
 #[derive(clap::Args)]
 pub(crate) struct TrainArgs {

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use rewarden_runtime::{Grader, Reward, Rubric, Runtime};
+use rewarden_runtime::{Grader, Rubric, Runtime, Scorer};
 use rewarden_train::{
     Existing, Observer, Pinned, PluginStore, RewardConfig, Rewards, RunConfig, Stage, Summary, pinned,
+    reward_model_graders,
 };
 
 use crate::args::TrainArgs;
@@ -31,7 +32,7 @@ pub(crate) fn launch(
     let stages = stages(&config);
     // Looked at before anything is built, so that no change falls between the two.
     let watch = watch.then(|| Watch::look(&config));
-    let mut rewards = match stages.iter().any(|&stage| stage != Stage::Sft) {
+    let mut rewards = match stages.iter().any(|stage| stage.asks_rewards()) {
         // A resumed run goes on with the components it had, whatever lies at the config's paths by now.
         true if args.resume => Some(rewards(&config, &pinned(&config, &stages)?)?),
         true => Some(rewards(&config, &Pinned::default())?),
@@ -63,12 +64,13 @@ fn rewards(config: &RunConfig, pinned: &Pinned) -> Result<Rewards> {
             priority: reward.priority,
             data_source: reward.data_source.clone(),
             on_fault: reward.on_fault,
-            reward: loaded(&runtime, config, reward, component)?,
+            scorer: loaded(&runtime, config, reward, component)?,
         })
     };
     let named =
         |reward| load(reward).with_context(|| format!("reward `{}` of the config cannot be loaded", reward.name));
-    let graders = config.reward.iter().map(named).collect::<Result<_>>()?;
+    let mut graders: Vec<Grader> = config.reward.iter().map(named).collect::<Result<_>>()?;
+    graders.extend(reward_model_graders(config));
     let mut rubric = Rubric::new(graders, config.rubric)?;
     for (name, &digest) in &pinned.shadows {
         let shadow = loaded(&runtime, config, config.reward_named(name)?, store.component(digest)?)?;
@@ -83,6 +85,6 @@ pub(crate) fn loaded(
     config: &RunConfig,
     reward: &RewardConfig,
     component: PathBuf,
-) -> Result<Reward> {
-    Ok(runtime::block_on(runtime.load(&config.plugin_spec(reward, component)?))??.reward()?)
+) -> Result<Scorer> {
+    Ok(runtime::block_on(runtime.load(&config.plugin_spec(reward, component)?))??.scorer()?)
 }

@@ -5,9 +5,11 @@
 #![allow(clippy::disallowed_methods, reason = "the command line is where the clock and the environment are read")]
 
 mod args;
+mod dpo;
 mod eval;
 mod launch;
 mod plugin;
+mod prm;
 mod progress;
 mod records;
 mod rescore;
@@ -33,7 +35,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if matches!(args.verb, Verb::Run(_) | Verb::Sft(_) | Verb::Rl(_) | Verb::Eval(_)) {
+    if matches!(args.verb, Verb::Run(_) | Verb::Sft(_) | Verb::Prm(_) | Verb::Dpo(_) | Verb::Rl(_) | Verb::Eval(_)) {
         one_thread_per_pass();
     }
     // Warnings of the libraries and of plugins; RUST_LOG shows more.
@@ -51,6 +53,8 @@ fn dispatch(args: Args) -> Result<ExitCode> {
     match args.verb {
         Verb::Run(args) => run::run(args),
         Verb::Sft(args) => sft::run(args),
+        Verb::Prm(args) => prm::run(args),
+        Verb::Dpo(args) => dpo::run(args),
         Verb::Rl(args) => rl::run(args),
         Verb::Eval(args) => eval::run(args),
         Verb::Score(args) => score::run(args),

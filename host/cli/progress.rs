@@ -45,6 +45,14 @@ impl Progress {
             Event::Sampled { tokens } => self.sampled(tokens),
             Event::Step { stage, done, steps, metrics } => self.step(stage, done, steps, metrics),
             Event::StageDone { stage, seconds } => self.done(stage, seconds),
+            Event::LeftOut { stage, rows } => {
+                eprintln!("{}: {rows} rows left out: too long, or nothing to learn in them", stage.name());
+            }
+            Event::StageFailed { stage, reason } => {
+                self.bar = None;
+                eprintln!("{} failed, and the run goes on without: {reason}", stage.name());
+            }
+            Event::RewardModel { name, source } => eprintln!("reward model `{name}`: {source}"),
             Event::StageSkipped { stage } => eprintln!("{}: finished before, skipped", stage.name()),
             Event::Swapped { record } => self.say(&swap::sentence(record)),
             Event::SwapUnreadable { request, reason } => {
@@ -109,51 +117,88 @@ impl Progress {
     }
 }
 
-/// The figures of a step that people watch.
-fn message(stage: Stage, metrics: &Metrics) -> String {
-    let number = |name: &str| metrics.get(name).and_then(Value::as_f64);
-    let shown = |label: &str, name: &str, digits: usize| Some(format!("{label} {:.digits$}", number(name)?));
-    let parts = match stage {
-        Stage::Sft => {
-            vec![
-                shown("nll", "train_mean_nll", 3),
-                shown("test nll", "test/nll", 3),
-                shown("tok/s", "tokens_per_second", 0),
-            ]
-        }
-        Stage::Rl => vec![
-            shown("reward", "env/all/reward/total", 3),
-            shown("entropy", "optim/entropy", 3),
-            shown("tok/s", "sampled_tokens_per_second", 0),
+/// The figures of a stage that people watch: a short label, the metric, digits.
+fn watched(stage: Stage) -> &'static [(&'static str, &'static str, usize)] {
+    match stage {
+        Stage::Sft => &[("nll", "train_mean_nll", 3), ("test nll", "test/nll", 3), ("tok/s", "tokens_per_second", 0)],
+        Stage::Prm => &[
+            ("loss", "loss", 3),
+            ("pair accuracy", "pair_accuracy", 3),
+            ("step accuracy", "step_accuracy", 3),
+            ("test pair accuracy", "test/pair_accuracy", 3),
+            ("test step accuracy", "test/step_accuracy", 3),
         ],
-        Stage::Eval => vec![
-            metrics.get("model").and_then(Value::as_str).map(str::to_owned),
-            shown("pass@1", "test/pass@1", 3),
-            shown("reward", "test/env/all/reward/total", 3),
+        Stage::Dpo => &[
+            ("loss", "dpo_loss", 3),
+            ("accuracy", "accuracy", 3),
+            ("margin", "margin", 3),
+            ("test accuracy", "test/accuracy", 3),
+            ("test margin", "test/margin", 3),
         ],
-    };
-    parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
+        Stage::Rl => &[
+            ("reward", "env/all/reward/total", 3),
+            ("entropy", "optim/entropy", 3),
+            ("tok/s", "sampled_tokens_per_second", 0),
+        ],
+        Stage::Eval => &[("pass@1", "test/pass@1", 3), ("reward", "test/env/all/reward/total", 3)],
+    }
 }
 
-/// The table of results, the plot of the reward, and where everything is.
+/// What a step came to.
+fn message(stage: Stage, metrics: &Metrics) -> String {
+    let number = |name: &str| metrics.get(name).and_then(Value::as_f64);
+    let shown = |(label, name, digits): &(&str, &str, usize)| Some(format!("{label} {:.*}", *digits, number(name)?));
+    let model = metrics.get("model").and_then(Value::as_str).map(str::to_owned);
+    model.into_iter().chain(watched(stage).iter().filter_map(shown)).collect::<Vec<_>>().join("  ")
+}
+
+/// The plots, what every stage came to, the table of results, and where everything is.
 pub(crate) fn summarise(config: &RunConfig, stages: &[Stage], summary: &Summary) -> Result<()> {
-    if stages.contains(&Stage::Rl) {
-        plot_reward(config)?;
+    for &stage in stages {
+        plot(config, stage)?;
+    }
+    let ends = stages.iter().map(|&stage| Ok((stage, last_row(config, stage)?))).collect::<Result<Vec<_>>>()?;
+    let ends = ends.into_iter().filter_map(|(stage, row)| Some((stage, row?)));
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::ASCII_MARKDOWN);
+    table.set_header(["stage", "metric", "at its end"]);
+    for (stage, row) in ends.filter(|(stage, _)| *stage != Stage::Eval) {
+        for (_, name, digits) in watched(stage) {
+            let Some(value) = row.get(*name).and_then(Value::as_f64) else { continue };
+            table.add_row([stage.name().to_owned(), (*name).to_owned(), format!("{value:.digits$}")]);
+        }
+        for (name, value) in row.iter().filter(|(name, _)| name.starts_with("reward_source_")) {
+            table.add_row([stage.name().to_owned(), name.clone(), value.to_string()]);
+        }
+    }
+    if table.row_count() > 0 {
+        println!("{table}\n");
     }
     if !summary.eval.is_empty() {
-        println!("{}", table(summary));
+        println!("{}\n", results(summary));
     }
     println!("run directory: {}", config.log_path.display());
     Ok(())
 }
 
-fn table(summary: &Summary) -> Table {
+/// The rows of a stage, none where it did not run.
+fn rows(config: &RunConfig, stage: Stage) -> Result<Vec<Metrics>> {
+    let file = config.log_path.join(stage.name()).join(METRICS);
+    Ok(if file.is_file() { read_rows(&file)? } else { vec![] })
+}
+
+fn last_row(config: &RunConfig, stage: Stage) -> Result<Option<Metrics>> {
+    Ok(rows(config, stage)?.pop())
+}
+
+/// The evaluations.
+fn results(summary: &Summary) -> Table {
     let mut table = Table::new();
     let ks: Vec<&String> = summary.eval.values().next().map(|e| e.pass_at.keys().collect()).unwrap_or_default();
     let header = ["model".to_owned()].into_iter().chain(ks.iter().map(|k| k.to_string()));
     table.load_style(comfy_table::presets::ASCII_MARKDOWN);
     table.set_header(header.chain(["mean reward", "problems"].map(str::to_owned)));
-    for name in ["base", "checkpoint", "sft", "rl"] {
+    for name in ["base", "checkpoint", "sft", "dpo", "rl"] {
         let Some(evaluation) = summary.eval.get(name) else { continue };
         let scores = ks.iter().map(|&k| format!("{:.3}", evaluation.pass_at[k]));
         let reward = evaluation.reward.map_or("-".to_owned(), |reward| format!("{reward:.3}"));
@@ -163,13 +208,18 @@ fn table(summary: &Summary) -> Table {
     table
 }
 
-fn plot_reward(config: &RunConfig) -> Result<()> {
-    let rows: Vec<Metrics> = read_rows(&config.log_path.join(Stage::Rl.name()).join(METRICS))?;
-    let rewards: Vec<f64> = rows.iter().filter_map(|row| row.get("env/all/reward/total")?.as_f64()).collect();
-    if rewards.len() > 1 {
+/// The curve of a stage that says most about it.
+fn plot(config: &RunConfig, stage: Stage) -> Result<()> {
+    let (name, caption) = match stage {
+        Stage::Sft | Stage::Eval => return Ok(()),
+        Stage::Prm => ("loss", "loss of the reward model, by step"),
+        Stage::Dpo => ("margin", "margin of chosen over rejected answers, by DPO step"),
+        Stage::Rl => ("env/all/reward/total", "mean reward of the rollouts, by RL step"),
+    };
+    let values: Vec<f64> = rows(config, stage)?.iter().filter_map(|row| row.get(name)?.as_f64()).collect();
+    if values.len() > 1 {
         let style = rasciigraph::Config::default().with_height(10).with_width(70).with_offset(2);
-        let style = style.with_caption("mean reward of the rollouts, by RL step".to_owned());
-        println!("{}\n", rasciigraph::plot(rewards, style));
+        println!("{}\n", rasciigraph::plot(values, style.with_caption(caption.to_owned())));
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use rewarden_runtime::{Digest, Reward, Runtime};
+use rewarden_runtime::{Digest, Runtime, Scorer};
 use rewarden_train::{
     PluginStore, ROLLOUTS, RewardConfig, RunConfig, SWAPS, Stage, StoredRollout, SwapKind, SwapRecord, SwapRequest,
     is_finished, is_live, swap_outcome,
@@ -98,14 +98,14 @@ pub(crate) fn prepare(runtime: &Runtime, config: &RunConfig, reward: &RewardConf
 }
 
 /// Scores the run's last rollout, if the reward as it is could: then the new one has no excuse.
-fn try_out(config: &RunConfig, reward: &RewardConfig, judge: &Reward) -> Result<()> {
+fn try_out(config: &RunConfig, reward: &RewardConfig, judge: &Scorer) -> Result<()> {
     let Some(rollout) = last_rollout(&config.log_path)? else { return Ok(()) };
     if rollout.scores.get(&reward.name).is_none_or(|stored| stored.result.is_err()) {
         return Ok(());
     }
     let id = rollout.sample.id.clone();
-    let results = runtime::block_on(judge.score_batch(vec![rollout.sample]))?;
-    match results.into_iter().next() {
+    let results = runtime::block_on(judge.judge_batch(vec![rollout.sample]))?;
+    match results.into_iter().next().map(|judgement| judgement.result) {
         Some(Err(fault)) => bail!("it does not judge rollout {id}, which the reward of now does: {fault}"),
         _ => Ok(()),
     }

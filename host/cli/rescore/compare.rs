@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use comfy_table::Table;
-use rewarden_runtime::{Message, Reward, Runtime, Sample, printable};
+use rewarden_runtime::{Message, Runtime, Sample, Scorer, printable};
 use rewarden_train::{RewardConfig, RunConfig, Stage, StoredRollout};
 use serde::Serialize;
 use serde_json::json;
@@ -27,7 +27,7 @@ pub(super) struct Comparison {
     component: PathBuf,
     name: String,
     top: usize,
-    judges: BTreeMap<Stage, Reward>,
+    judges: BTreeMap<Stage, Scorer>,
     /// The stored score and the plugin's, where both gave one.
     pairs: Vec<(f64, f64)>,
     rows: usize,
@@ -73,7 +73,8 @@ impl Comparison {
         };
         let (samples, stored): (Vec<Sample>, Vec<Option<f64>>) = rollouts.into_iter().filter_map(stored).unzip();
         let judge = self.judge(stage)?;
-        let results = runtime::block_on(judge.score_batch(samples.clone()))?;
+        let judgements = runtime::block_on(judge.judge_batch(samples.clone()))?;
+        let results = judgements.into_iter().map(|judgement| judgement.result);
         for ((sample, stored), result) in samples.iter().zip(stored).zip(results) {
             self.rows += 1;
             self.faults += usize::from(result.is_err());
@@ -88,7 +89,7 @@ impl Comparison {
     }
 
     /// The plugin under the settings that the reward had in this stage.
-    fn judge(&mut self, stage: &StageFiles) -> Result<Reward> {
+    fn judge(&mut self, stage: &StageFiles) -> Result<Scorer> {
         if let Some(judge) = self.judges.get(&stage.stage) {
             return Ok(judge.clone());
         }

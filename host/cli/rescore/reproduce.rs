@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use comfy_table::Table;
-use rewarden_runtime::{CacheScores, Digest, Fault, PluginSpec, Reward, Runtime, Sample, Score};
+use rewarden_runtime::{CacheScores, Digest, Fault, PluginSpec, Runtime, Sample, Score, Scorer};
 use rewarden_train::{PluginStore, Stage, StoredRollout, StoredScore};
 use serde::Serialize;
 use serde_json::json;
@@ -19,7 +19,7 @@ const IDS_MAX: usize = 5;
 /// All that was scored again so far.
 pub(super) struct Reproduction {
     runtime: Runtime,
-    judges: BTreeMap<(Stage, Judge), Result<Reward, String>>,
+    judges: BTreeMap<(Stage, Judge), Result<Scorer, String>>,
     tallies: BTreeMap<Judge, Tally>,
 }
 
@@ -72,9 +72,9 @@ impl Reproduction {
                 Err(reason) => *tally.not_reproducible.entry(reason).or_default() += batch.samples.len(),
                 Ok(reward) => {
                     let ids: Vec<String> = batch.samples.iter().map(|sample| sample.id.clone()).collect();
-                    let results = runtime::block_on(reward.score_batch(batch.samples))?;
-                    for ((id, stored), again) in ids.into_iter().zip(&batch.stored).zip(&results) {
-                        tally.count(id, verdict(stored, again));
+                    let judgements = runtime::block_on(reward.judge_batch(batch.samples))?;
+                    for ((id, stored), again) in ids.into_iter().zip(&batch.stored).zip(&judgements) {
+                        tally.count(id, verdict(stored, &again.result));
                     }
                 }
             }
@@ -83,7 +83,7 @@ impl Reproduction {
     }
 
     /// The component from the run's store, under the settings of the stage; or why it cannot be had.
-    fn reward(&mut self, stage: &StageFiles, judge: &Judge) -> Result<Result<Reward, String>> {
+    fn reward(&mut self, stage: &StageFiles, judge: &Judge) -> Result<Result<Scorer, String>> {
         let key = (stage.stage, judge.clone());
         if let Some(known) = self.judges.get(&key) {
             return Ok(known.clone());
@@ -174,7 +174,7 @@ fn batches(rollouts: Vec<StoredRollout>) -> BTreeMap<Judge, Batch> {
 }
 
 /// The outer error is ours, the inner one a reason to go on without this component.
-fn load(runtime: &Runtime, stage: &StageFiles, judge: &Judge) -> Result<Result<Reward>> {
+fn load(runtime: &Runtime, stage: &StageFiles, judge: &Judge) -> Result<Result<Scorer>> {
     let config = &stage.config;
     let found = config.reward_named(&judge.name).and_then(|reward| {
         let component = PluginStore::of(&config.log_path).component(judge.plugin)?;
@@ -189,7 +189,7 @@ fn load(runtime: &Runtime, stage: &StageFiles, judge: &Judge) -> Result<Result<R
     let reward = || {
         let plugin = runtime::block_on(runtime.load(&spec))??;
         match plugin.reproducible() {
-            true => Ok(plugin.reward()?),
+            true => Ok(plugin.scorer()?),
             false => {
                 anyhow::bail!("not sealed: it may ask {}, and the answers are not stored", plugin.imports().join(", "))
             }

@@ -1,4 +1,5 @@
-//! Rollout files in chunks: enough rows to keep every core busy, few enough to hold in memory.
+//! Rollout files in chunks: enough rows to keep every core busy, few enough to hold in memory. The attempts at one task
+//! stay together, for plugins that judge them together.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -19,6 +20,8 @@ pub(super) struct Rows {
     path: PathBuf,
     reader: BufReader<File>,
     line: usize,
+    /// The beginning of a group whose end was not read yet.
+    held: Vec<StoredRollout>,
 }
 
 /// Some rows.
@@ -33,14 +36,15 @@ pub(super) struct Chunk {
 impl Rows {
     pub(super) fn open(path: &Path) -> Result<Rows> {
         let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Ok(Rows { path: path.to_owned(), reader: BufReader::with_capacity(1 << 20, file), line: 0 })
+        Ok(Rows { path: path.to_owned(), reader: BufReader::with_capacity(1 << 20, file), line: 0, held: vec![] })
     }
 
     /// The next rows; none at the end. A last line without its end is what a crash or a live run leaves, and no row yet.
     pub(super) fn next_chunk(&mut self) -> Result<Option<Chunk>> {
-        let mut chunk = Chunk::default();
-        let mut rows = 0;
-        while rows < CHUNK_ROWS && chunk.bytes < CHUNK_BYTES {
+        let mut chunk = Chunk { rollouts: std::mem::take(&mut self.held), ..Chunk::default() };
+        let mut rows = chunk.rollouts.len();
+        let most = rows + CHUNK_ROWS;
+        while rows < most && chunk.bytes < CHUNK_BYTES {
             let failed = || format!("cannot read {}", self.path.display());
             let mut line = vec![];
             let read = (&mut self.reader).take(ROW_BYTES_MAX).read_until(b'\n', &mut line).with_context(failed)? as u64;
@@ -62,6 +66,21 @@ impl Rows {
                 }
             }
         }
+        self.held = chunk.split_last_group();
         Ok(Some(chunk))
+    }
+}
+
+impl Chunk {
+    /// Takes the last group out, unless it is the only one.
+    fn split_last_group(&mut self) -> Vec<StoredRollout> {
+        let is_same = |one: &StoredRollout, next: &StoredRollout| {
+            (&one.sample.group, one.sample.step) == (&next.sample.group, next.sample.step)
+        };
+        let last = self.rollouts.chunk_by(is_same).last().map_or(0, <[_]>::len);
+        match last == self.rollouts.len() {
+            true => vec![],
+            false => self.rollouts.split_off(self.rollouts.len() - last),
+        }
     }
 }

@@ -62,7 +62,14 @@ async fn judge(first: PathBuf, second: PathBuf) -> Result<(), Box<dyn Error>> {
 
 fn grader(name: &str, weight: Weight, plugin: &Plugin) -> Result<Grader, rewarden_runtime::Error> {
     let reward = plugin.reward()?;
-    Ok(Grader { name: name.to_owned(), weight, priority: 0, data_source: vec![], on_fault: None, reward })
+    Ok(Grader {
+        name: name.to_owned(),
+        weight,
+        priority: 0,
+        data_source: vec![],
+        on_fault: None,
+        scorer: reward.into(),
+    })
 }
 
 /// Stands for a reward model: scores conversations by their length, as many at a time as plugins ask about.

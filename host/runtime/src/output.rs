@@ -13,6 +13,11 @@ const METRICS_MAX: usize = 256;
 const STEPS_MAX: usize = 65_536;
 const TOOLS_MAX: usize = 256;
 
+/// A score, finite and within the limits.
+pub(crate) fn score(score: Score) -> Result<Score, Fault> {
+    refusal(&score).map_or(Ok(score), |reason| Err(Fault::InvalidOutput(reason)))
+}
+
 /// One checked result per sample, in at most `bytes_max` bytes of text. The outer fault leaves all of them unjudged.
 pub(crate) fn scores(
     answers: Vec<Result<Score, GuestFault>>,
@@ -24,7 +29,7 @@ pub(crate) fn scores(
     }
     at_most(answers.iter().flatten().map(bytes_of).sum(), bytes_max)?;
     let checked = |answer: Result<Score, GuestFault>| match answer {
-        Ok(score) => refusal(&score).map_or(Ok(score), |reason| Err(Fault::InvalidOutput(reason))),
+        Ok(answer) => score(answer),
         Err(fault) => Err(Fault::from_guest(fault)),
     };
     Ok(answers.into_iter().map(checked).collect())

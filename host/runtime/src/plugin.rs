@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::linked::{Configured, Linked};
 use crate::{
-    CacheScores, Digest, Environment, Error, Fault, Grants, GroupReward, Isolation, Limits, Manifest, Reward, Services,
-    Tool, Wasi, Worker, World,
+    CacheScores, Digest, Environment, Error, Fault, Grants, GroupReward, Isolation, Limits, Manifest, Reward, Scorer,
+    Services, Tool, Wasi, Worker, World,
 };
 
 /// Which component to load, under which name, with which settings, limits and grants.
@@ -118,6 +118,14 @@ impl Plugin {
         match self.world() {
             World::GroupRewardPlugin => Ok(GroupReward { plugin: self.clone() }),
             _ => Err(self.wrong_world(World::GroupRewardPlugin)),
+        }
+    }
+
+    /// This plugin as what judges samples, by themselves or in groups; the error names the world it has instead.
+    pub fn scorer(&self) -> Result<Scorer, Error> {
+        match self.world() {
+            World::GroupRewardPlugin => Ok(self.group_reward()?.into()),
+            _ => Ok(self.reward()?.into()),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::clock::Stopwatch;
 use crate::config::{RunConfig, Stage};
 use crate::data::{Dataset, Task};
 use crate::error::{Error, Result};
+use crate::material::Material;
 use crate::model::Policy;
 use crate::observe::{Event, Observer};
 use crate::pass_at_k::pass_at_k;
@@ -41,10 +42,11 @@ pub struct Evaluation {
 /// by the model's name, and the seconds it took.
 pub(crate) fn eval(
     config: &RunConfig,
-    dataset: &Dataset,
+    material: &Material,
     rubric: &mut Rubric,
     observe: Observer,
 ) -> Result<(BTreeMap<String, Evaluation>, f64)> {
+    let dataset = material.examples()?;
     if dataset.test.is_empty() {
         return Err(Error::config("data", "evaluation needs held-out rows: set `data.test_size` or `data.test_path`"));
     }
@@ -58,8 +60,8 @@ pub(crate) fn eval(
     let mut results = BTreeMap::new();
     for (done, (name, folder)) in models.iter().enumerate() {
         let (policy, renderer) = match folder {
-            Some(folder) => start::read(config, folder)?,
-            None => start::named(config, dataset)?,
+            Some(folder) => start::read_policy(config, folder)?,
+            None => start::named(config, material)?,
         };
         let evaluation = evaluate(config, dataset, rubric, (&policy, &renderer), (&dir, name), observe)?;
         let metrics = row(name, folder.as_deref(), rubric, &evaluation);
@@ -77,7 +79,7 @@ fn models(config: &RunConfig) -> Result<Vec<(String, Option<PathBuf>)>> {
         return Ok(vec![("checkpoint".into(), Some(folder.clone()))]);
     }
     let mut models = vec![];
-    for stage in [Stage::Sft, Stage::Rl] {
+    for stage in [Stage::Sft, Stage::Dpo, Stage::Rl] {
         if let Some(folder) = start::finished(config, stage)? {
             models.push((stage.name().to_owned(), Some(folder)));
         }

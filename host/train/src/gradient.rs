@@ -27,21 +27,46 @@ pub struct Gradients {
 /// The gradient of `objective` over `data`. `micro_batch_size` sequences go through the model at a time, on each core; 0
 /// means all in one pass.
 pub fn gradients(policy: &Policy, data: &[Datum], micro_batch_size: usize, objective: Objective) -> Result<Gradients> {
+    let accumulate = |together: usize, judge: &NearJudge| {
+        accumulate(policy, &passes(data, micro_batch_size, together), objective.entropies, (together, judge))
+    };
     match objective.judge {
-        Judge::Each(judge) => accumulate(policy, data, micro_batch_size, objective.entropies, judge),
+        Judge::Each(judge) => accumulate(1, &|seen| vec![judge(seen[0])]),
+        Judge::Pairs(judge) => accumulate(2, &|seen| judge(seen[0], seen[1]).into()),
         Judge::Whole(judge) => {
             let seen = predict(policy, data, micro_batch_size, objective.entropies)?;
             let predictions: Vec<Prediction> = seen.iter().enumerate().map(|(index, seen)| seen.at(index)).collect();
             let slopes = judge(&predictions);
             assert_eq!(slopes.len(), data.len(), "an objective answers with one `Slopes` per sequence");
-            accumulate(policy, data, micro_batch_size, objective.entropies, &|seen| slopes[seen.index].clone())
+            accumulate(1, &|seen| vec![slopes[seen[0].index].clone()])
         }
     }
 }
 
+/// What judges sequences that are looked at together, always the same number of neighbours.
+type NearJudge<'a> = dyn Fn(&[Prediction]) -> Vec<Slopes> + Sync + 'a;
+
 /// The log-probability of every trained token of each of `data`, without a gradient.
 pub fn log_probs(policy: &Policy, data: &[Datum], micro_batch_size: usize) -> Result<Vec<Vec<f32>>> {
     Ok(predict(policy, data, micro_batch_size, false)?.into_iter().map(|seen| seen.log_probs).collect())
+}
+
+/// The loss of `objective` over `data` and its sums for the logs, without a gradient.
+pub(crate) fn measure(
+    policy: &Policy,
+    data: &[Datum],
+    micro_batch_size: usize,
+    objective: Objective,
+) -> Result<(f64, BTreeMap<&'static str, f64>)> {
+    let seen = predict(policy, data, micro_batch_size, objective.entropies)?;
+    let seen: Vec<Prediction> = seen.iter().enumerate().map(|(index, seen)| seen.at(index)).collect();
+    let slopes = match objective.judge {
+        Judge::Each(judge) => seen.iter().map(|&seen| judge(seen)).collect(),
+        Judge::Pairs(judge) => seen.chunks(2).flat_map(|pair| judge(pair[0], pair[1])).collect(),
+        Judge::Whole(judge) => judge(&seen),
+    };
+    let Slopes { loss, metrics, .. } = total(slopes);
+    Ok((loss, metrics))
 }
 
 /// Mean loss of the trained tokens of `data` under negative log-likelihood, without a gradient.
@@ -66,28 +91,27 @@ impl Seen {
 /// Adds up the passes, in order.
 fn accumulate(
     policy: &Policy,
-    data: &[Datum],
-    micro_batch_size: usize,
+    passes: &[(usize, &[Datum])],
     entropies: bool,
-    judge: &(dyn Fn(Prediction) -> Slopes + Sync),
+    (together, judge): (usize, &NearJudge),
 ) -> Result<Gradients> {
     let one_pass = |&(first, data): &(usize, &[Datum])| -> Result<Option<Gradients>> {
         let Some(batch) = MicroBatch::new(data)? else { return Ok(None) };
         let (log_probs, entropies) = policy.predict(&batch, entropies)?;
         let seen = split(data, &log_probs, entropies.as_ref())?;
-        let slopes = seen.iter().enumerate().map(|(row, seen)| answer(judge, seen.at(first + row))).collect();
-        let slopes = total(slopes);
+        let seen: Vec<Prediction> = seen.iter().enumerate().map(|(row, seen)| seen.at(first + row)).collect();
+        let slopes = total(seen.chunks(together).flat_map(|seen| answer(judge, seen)).collect());
         let mut through = (log_probs * tensor(slopes.log_probs)?)?.sum_all()?;
         if let Some(entropies) = entropies.filter(|_| !slopes.entropies.is_empty()) {
             through = (through + (entropies * tensor(slopes.entropies)?)?.sum_all()?)?;
         }
-        let log_probs = seen.into_iter().flat_map(|seen| seen.log_probs).collect();
+        let log_probs = seen.iter().flat_map(|seen| seen.log_probs).copied().collect();
         let values = backward(policy, &through)?;
         Ok(Some(Gradients { values, loss: slopes.loss, metrics: slopes.metrics, log_probs }))
     };
     let values = policy.trainable().iter().map(|(_, var)| vec![0.0; var.elem_count()]).collect();
     let mut sum = Ok(Gradients { values, loss: 0.0, metrics: BTreeMap::new(), log_probs: vec![] });
-    for_each_in_order(&passes(data, micro_batch_size), one_pass, |pass| match (&mut sum, pass) {
+    for_each_in_order(passes, one_pass, |pass| match (&mut sum, pass) {
         (Ok(sum), Ok(Some(pass))) => sum.add(pass),
         (Ok(_), Err(error)) => sum = Err(error),
         (Ok(_), Ok(None)) | (Err(_), _) => {}
@@ -104,13 +128,15 @@ fn predict(policy: &Policy, data: &[Datum], micro_batch_size: usize, entropies: 
         split(data, &log_probs, entropies.as_ref())
     };
     let mut seen = vec![];
-    for_each_in_order(&passes(data, micro_batch_size), one_pass, |pass| seen.push(pass));
+    for_each_in_order(&passes(data, micro_batch_size, 1), one_pass, |pass| seen.push(pass));
     Ok(seen.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
-/// Runs of sequences, each with the number of its first.
-fn passes(data: &[Datum], micro_batch_size: usize) -> Vec<(usize, &[Datum])> {
-    let size = if micro_batch_size == 0 { data.len() } else { micro_batch_size }.max(1);
+/// Runs of sequences, each with the number of its first; those that belong together are in one.
+fn passes(data: &[Datum], micro_batch_size: usize, together: usize) -> Vec<(usize, &[Datum])> {
+    assert!(data.len().is_multiple_of(together), "every sequence has its neighbours");
+    let size = if micro_batch_size == 0 { data.len() } else { micro_batch_size };
+    let size = size.next_multiple_of(together).max(together);
     data.chunks(size).enumerate().map(|(pass, data)| (pass * size, data)).collect()
 }
 
@@ -128,13 +154,15 @@ fn split(data: &[Datum], log_probs: &Tensor, entropies: Option<&Tensor>) -> Resu
     Ok(data.iter().map(one).collect())
 }
 
-/// The objective's answer about one sequence.
-fn answer(judge: &(dyn Fn(Prediction) -> Slopes + Sync), prediction: Prediction) -> Slopes {
-    let slopes = judge(prediction);
-    let (tokens, entropies) = (prediction.log_probs.len(), slopes.entropies.len());
-    assert_eq!(slopes.log_probs.len(), tokens, "an objective answers with one derivative per trained token");
-    assert!(entropies == 0 || entropies == prediction.entropies.len(), "derivatives by entropies that were not given");
-    slopes
+/// The objective's answer about sequences that it looks at together.
+fn answer(judge: &NearJudge, seen: &[Prediction]) -> Vec<Slopes> {
+    let answers = judge(seen);
+    for (slopes, prediction) in answers.iter().zip(seen) {
+        let (tokens, entropies) = (prediction.log_probs.len(), slopes.entropies.len());
+        assert_eq!(slopes.log_probs.len(), tokens, "an objective answers with one derivative per trained token");
+        assert!(entropies == 0 || entropies == prediction.entropies.len(), "derivatives by entropies it was not given");
+    }
+    answers
 }
 
 /// All sequences of a pass as one.

@@ -16,7 +16,8 @@ use crate::objective::Objective;
 use crate::observe::{Event, Observer};
 use crate::optim::Optimizer;
 use crate::renderer::Renderer;
-use crate::run_dir::{Checkpoint, METRICS, Metrics, OPTIMIZER, StageDir};
+use crate::reward_model::About;
+use crate::run_dir::{Checkpoint, METRICS, Metrics, OPTIMIZER, Parts, StageDir};
 
 /// A stage in progress.
 pub(crate) struct Learner {
@@ -40,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) steps: usize,
     pub(crate) save_every: usize,
     pub(crate) adam: AdamConfig,
+    /// What a reader of the checkpoint has to know about the model beside its own files.
+    pub(crate) about: Option<About>,
 }
 
 /// What an update reports.
@@ -160,6 +163,12 @@ impl Learner {
             shadows: rubric.map(Rubric::shadows).unwrap_or_default(),
             rubric: rubric.map(Rubric::state),
         };
-        self.dir.save(&checkpoint, &self.policy, self.renderer.tokenizer(), &self.optimizer)
+        let parts = Parts {
+            policy: &self.policy,
+            tokenizer: self.renderer.tokenizer(),
+            optimizer: &self.optimizer,
+            about: self.plan.about.as_ref(),
+        };
+        self.dir.save(&checkpoint, &parts)
     }
 }

@@ -14,25 +14,32 @@
 
 mod advantage;
 mod batch;
+mod chains;
 mod clock;
 mod config;
 mod data;
+mod dpo;
+mod epochs;
 mod error;
 mod eval;
 mod gradient;
 mod learner;
 mod live;
 mod loss;
+mod material;
 mod model;
 mod objective;
 mod observe;
 mod optim;
+mod pairs;
 mod parallel;
 mod pass_at_k;
 mod plugin_store;
+mod prm;
 mod renderer;
 mod replay;
 mod report;
+mod reward_model;
 mod rl;
 mod rollout;
 mod run;
@@ -47,16 +54,20 @@ mod tokenizer;
 pub use advantage::{group_normalised, is_constant, leave_one_out, mean_centred, overlong_penalty, whiten};
 pub use batch::Datum;
 pub use config::{
-    AdamConfig, AdvEstimator, DataConfig, EvalConfig, KlIn, LossFnConfig, LrSchedule, RewardConfig, RlConfig,
-    RunConfig, SftConfig, Stage, TINY, nearest, nearest_name,
+    AdamConfig, AdvEstimator, Aggregate, DataConfig, DpoConfig, DpoLossFn, EvalConfig, KlIn, LossFnConfig, LrSchedule,
+    PrmConfig, PrmLossFn, RewardConfig, RewardModelConfig, RlConfig, RunConfig, SftConfig, Stage, TINY, nearest,
+    nearest_name,
 };
 pub use data::{Arithmetic, Chain, Dataset, Example, Pair, Row, Task, read_jsonl};
 pub use error::{Error, Result};
 pub use eval::Evaluation;
 pub use gradient::{Gradients, gradients, log_probs, mean_nll};
 pub use live::is_live;
-pub use loss::{Clip, Experience, KlEstimator, LossAggMode, LossFn, PolicyLoss, nll};
-pub use model::{Adapter, Family, Lora, ModelConfig, Policy, Rope, RopeParameters, TokenIds, Weights};
+pub use loss::{
+    Clip, Compared, Experience, KlEstimator, LossAggMode, LossFn, PairLoss, PairLossFn, PolicyLoss, Preference, nll,
+    step_loss,
+};
+pub use model::{Adapter, Family, Head, Lora, ModelConfig, Policy, Rope, RopeParameters, TokenIds, Weights};
 pub use objective::{Objective, Prediction, Slopes};
 pub use observe::{Event, Observer};
 pub use optim::{Optimizer, learning_rate};
@@ -64,6 +75,7 @@ pub use pass_at_k::pass_at_k;
 pub use plugin_store::{Pinned, PluginStore, pinned};
 pub use renderer::{Rendered, Renderer, RendererName, TrainOnWhat, message};
 pub use replay::{StoredRollout, StoredScore};
+pub use reward_model::{reward_model_graders, trained_scorer};
 pub use rollout::{Plan, Rollout, roll_out};
 pub use run::{Existing, Rewards, SUMMARY, Summary, run, stage};
 pub use run_dir::{METRICS, Metrics, ROLLOUTS, read_rows};

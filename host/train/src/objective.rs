@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 pub struct Prediction<'a> {
     /// Place of the sequence in the data.
     pub index: usize,
-    /// Log-probability of each trained token.
+    /// Log-probability of each trained token; what a reward model says of it.
     pub log_probs: &'a [f32],
     /// Entropy, in nats, of the distribution each trained token was predicted from; empty unless the objective asks.
     pub entropies: &'a [f32],
@@ -34,7 +34,8 @@ pub struct Slopes {
 /// A loss over a batch of sequences.
 ///
 /// Borrows a function; making one is free. The function must be pure, and gives one [`Slopes`] per sequence with one
-/// derivative per trained token: anything else is a bug and a panic. A loss of one's own, here of pairs:
+/// derivative per trained token: anything else is a bug and a panic. A loss of one's own, here of pairs, and as a function
+/// of the whole batch ([`Objective::pairs`] would do):
 ///
 /// ```
 /// use rewarden_train::{Datum, Objective, Optimizer, Policy, Prediction, Result, Slopes, gradients};
@@ -73,6 +74,8 @@ pub struct Objective<'a> {
 pub(crate) enum Judge<'a> {
     /// Of each sequence, as soon as its log-probabilities are known.
     Each(&'a (dyn Fn(Prediction) -> Slopes + Sync)),
+    /// Of each two neighbours likewise, which are never in different passes.
+    Pairs(&'a (dyn Fn(Prediction, Prediction) -> [Slopes; 2] + Sync)),
     /// Once, when all are known.
     Whole(&'a dyn Fn(&[Prediction]) -> Vec<Slopes>),
 }
@@ -83,7 +86,12 @@ impl<'a> Objective<'a> {
         Self { entropies: false, judge: Judge::Each(judge) }
     }
 
-    /// Any function of the whole batch, such as one of pairs: a further forward pass, half as much work again.
+    /// A sum over pairs of neighbours, each judged by itself: one pass through the model.
+    pub fn pairs(judge: &'a (dyn Fn(Prediction, Prediction) -> [Slopes; 2] + Sync)) -> Self {
+        Self { entropies: false, judge: Judge::Pairs(judge) }
+    }
+
+    /// Any function of the whole batch, such as one of groups: a further forward pass, half as much work again.
     pub fn whole(judge: &'a dyn Fn(&[Prediction]) -> Vec<Slopes>) -> Self {
         Self { entropies: false, judge: Judge::Whole(judge) }
     }

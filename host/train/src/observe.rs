@@ -17,6 +17,13 @@ pub enum Event<'a> {
         /// Steps in all.
         steps: usize,
     },
+    /// Rows cannot be used: they are longer than the stage's `max_length`, or have nothing to learn.
+    LeftOut {
+        /// Which stage's.
+        stage: Stage,
+        /// How many.
+        rows: usize,
+    },
     /// Tokens were sampled within a step.
     Sampled {
         /// Tokens since the step began.
@@ -39,6 +46,20 @@ pub enum Event<'a> {
         stage: Stage,
         /// How long it took, resumed parts included.
         seconds: f64,
+    },
+    /// A stage failed, and the run goes on without what it would have made.
+    StageFailed {
+        /// Which.
+        stage: Stage,
+        /// Why.
+        reason: &'a str,
+    },
+    /// A reward model judges, or the plugin that takes its place.
+    RewardModel {
+        /// Its name in the config.
+        name: &'a str,
+        /// Its folder, or the fallback and why.
+        source: &'a str,
     },
     /// A stage that `--resume` found finished.
     StageSkipped {

@@ -105,6 +105,16 @@ impl Renderer {
             TrainOnWhat::LastAssistantMessage => index == last,
             TrainOnWhat::AllAssistantMessages => messages[index].role == Role::Assistant,
         };
+        self.conversation(messages, trains)
+    }
+
+    /// A conversation in which what the assistant says after the prompt is trained: what it may be judged by.
+    pub(crate) fn answered(&self, prompt: &[Message], answer: &[Message]) -> Result<Rendered> {
+        let messages: Vec<Message> = prompt.iter().chain(answer).cloned().collect();
+        self.conversation(&messages, |index| index >= prompt.len() && messages[index].role == Role::Assistant)
+    }
+
+    fn conversation(&self, messages: &[Message], trains: impl Fn(usize) -> bool) -> Result<Rendered> {
         let pieces = match &self.format {
             Format::Qwen3(name) => qwen3::conversation(messages, *name, trains),
             Format::Template(template) => templated::conversation(template, messages, &self.tokenizer, trains)?,

@@ -18,16 +18,17 @@ use std::path::Path;
 use crate::batch::Datum;
 use crate::clock::Stopwatch;
 use crate::config::{RlConfig, RunConfig, Stage};
-use crate::data::Dataset;
 use crate::error::Result;
 use crate::learner::{Learner, Plan, Update};
 use crate::loss::Experience;
+use crate::material::Material;
 use crate::model::Policy;
 use crate::objective::Objective;
 use crate::observe::{Event, Observer};
 use crate::optim::learning_rate;
 use crate::plugin_store;
 use crate::report;
+use crate::reward_model;
 use crate::rollout;
 use crate::run::Rewards;
 use crate::run_dir::{Metrics, ROLLOUTS};
@@ -36,15 +37,17 @@ use crate::swap::{self, Swaps};
 use lesson::Lesson;
 
 /// Runs the stage, or what is left of it. Returns its seconds.
-pub(crate) fn rl(config: &RunConfig, dataset: &Dataset, rewards: &mut Rewards, observe: Observer) -> Result<f64> {
+pub(crate) fn rl(config: &RunConfig, material: &Material, rewards: &mut Rewards, observe: Observer) -> Result<f64> {
+    let dataset = material.examples()?;
     let Rewards { rubric, runtime, .. } = rewards;
     let options = &config.rl;
     let steps = options.max_steps;
-    let plan = Plan { stage: Stage::Rl, steps, save_every: options.save_every, adam: options.adam.clone() };
+    let plan =
+        Plan { stage: Stage::Rl, steps, save_every: options.save_every, adam: options.adam.clone(), about: None };
     plugin_store::check_resumed(&config.log_path, rubric)?;
-    let read = |folder: &Path| start::read(config, folder);
-    let mut learner = Learner::begin(&config.log_path, plan, read, || start::reinforced(config, dataset))?;
-    let reference = reference(config, dataset, &learner)?;
+    let read = |folder: &Path| start::read_policy(config, folder);
+    let mut learner = Learner::begin(&config.log_path, plan, read, || start::first(config, material, Stage::Rl))?;
+    let reference = reference(config, material, &learner)?;
     let tasks = dataset.train.iter().map(|example| &example.task);
     rollout::check_lengths(&learner.policy, &learner.renderer, tasks, options.max_tokens)?;
     rubric.restore(&learner.rubric);
@@ -72,6 +75,7 @@ pub(crate) fn rl(config: &RunConfig, dataset: &Dataset, rewards: &mut Rewards, o
         }
         let (rollouts, graded) = (&attempts.rollouts, &attempts.graded);
         report::describe(rubric, step as u32, rollouts, graded, options.group_size, &mut row);
+        row.extend(reward_model::sources(config, rubric).map(|(name, value)| (name, value.into())));
         let advantages = metrics::by_trajectory(&advantages);
         learner.dir.append_all(ROLLOUTS, &report::rows(rubric, step, rollouts, graded, &advantages))?;
         learner.finish_step(row, Some(rubric), observe)?;
@@ -82,10 +86,11 @@ pub(crate) fn rl(config: &RunConfig, dataset: &Dataset, rewards: &mut Rewards, o
 }
 
 /// The reference, if the config charges for leaving one.
-fn reference(config: &RunConfig, dataset: &Dataset, learner: &Learner) -> Result<Option<Policy>> {
+fn reference(config: &RunConfig, material: &Material, learner: &Learner) -> Result<Option<Policy>> {
+    let named = (Stage::Rl, "rl.kl_reference", config.rl.kl_reference.as_deref());
     match config.rl.kl_penalty_coef == 0.0 {
         true => Ok(None),
-        false => start::reference(config, dataset, learner.policy.config()).map(Some),
+        false => start::reference(config, material, named, learner.policy.config()).map(Some),
     }
 }
 

@@ -6,12 +6,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::config::{RunConfig, Stage};
-use crate::data::Dataset;
+use crate::dpo::dpo;
 use crate::error::{Error, Result};
 use crate::eval::{Evaluation, eval};
 use crate::live::Live;
+use crate::material::Material;
 use crate::observe::{Event, Observer};
 use crate::plugin_store::{self, PluginStore};
+use crate::prm::prm;
+use crate::reward_model::{self, FAILED};
 use crate::rl::rl;
 use crate::run_dir::{self, StageDir};
 use crate::sft::sft;
@@ -27,6 +30,9 @@ pub struct Summary {
     pub seconds: BTreeMap<String, f64>,
     /// Results by the stage whose model was evaluated.
     pub eval: BTreeMap<String, Evaluation>,
+    /// Stages that failed and were gone on without, with the reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub failed: BTreeMap<String, String>,
     /// Digest of each reward's component, at the end.
     pub plugins: BTreeMap<String, rewarden_runtime::Digest>,
 }
@@ -70,7 +76,7 @@ pub fn run(
     existing: Existing,
     observe: Observer,
 ) -> Result<Summary> {
-    let dataset = Dataset::load(&config.data, config.seed)?;
+    let mut material = Material::load(config, &config.stages)?;
     let run = &config.log_path;
     Live::refuse(run)?;
     match existing {
@@ -84,7 +90,7 @@ pub fn run(
     let _live = begin(config, rewards.as_deref(), existing)?;
     let mut summary = Summary { seed: config.seed, ..Summary::default() };
     for &stage in &config.stages {
-        run_stage(config, &dataset, rewards.as_deref_mut(), (stage, existing), &mut summary, observe)?;
+        run_stage(config, &mut material, rewards.as_deref_mut(), (stage, existing), &mut summary, observe)?;
     }
     let file = config.log_path.join(SUMMARY);
     let text = serde_json::to_string_pretty(&summary).map_err(|e| Error::run_dir(&file, e.to_string()))?;
@@ -103,7 +109,9 @@ pub fn stage(
     existing: Existing,
     observe: Observer,
 ) -> Result<Summary> {
-    let dataset = Dataset::load(&config.data, config.seed)?;
+    // All the run's data, not only this stage's: the tiny preset learns its tokens from it.
+    let stages: Vec<Stage> = config.stages.iter().copied().chain([stage]).collect();
+    let mut material = Material::load(config, &stages)?;
     Live::refuse(&config.log_path)?;
     match existing {
         Existing::SetAside => {
@@ -118,7 +126,7 @@ pub fn stage(
     }
     let _live = begin(config, rewards.as_deref(), existing)?;
     let mut summary = Summary { seed: config.seed, ..Summary::default() };
-    run_stage(config, &dataset, rewards, (stage, existing), &mut summary, observe)?;
+    run_stage(config, &mut material, rewards, (stage, existing), &mut summary, observe)?;
     Ok(summary)
 }
 
@@ -142,7 +150,7 @@ fn pin(folder: &Path, config: &RunConfig, rewards: &Rewards, existing: Existing)
 
 fn run_stage(
     config: &RunConfig,
-    dataset: &Dataset,
+    material: &mut Material,
     mut rewards: Option<&mut Rewards>,
     (stage, existing): (Stage, Existing),
     summary: &mut Summary,
@@ -156,24 +164,41 @@ fn run_stage(
     };
     let missing = || Error::config("reward", "this stage needs at least one [[reward]]");
     let seconds = match (stage, start::finished(config, stage)?) {
-        (Stage::Sft | Stage::Rl, Some(_)) => {
+        (Stage::Sft | Stage::Prm | Stage::Dpo | Stage::Rl, Some(_)) => {
             observe(Event::StageSkipped { stage });
             StageDir::open(&config.log_path, stage)?.latest()?.map_or(0.0, |checkpoint| checkpoint.seconds)
         }
         (Stage::Sft, None) => {
             remember(None)?;
-            sft(config, dataset, observe)?
+            sft(config, material, observe)?
+        }
+        (Stage::Prm, None) => {
+            remember(None)?;
+            match prm_or_fallback(config, material, existing, observe)? {
+                Ok(seconds) => seconds,
+                Err(reason) => {
+                    observe(Event::StageFailed { stage, reason: &reason });
+                    summary.failed.insert(stage.name().to_owned(), reason);
+                    return Ok(());
+                }
+            }
+        }
+        (Stage::Dpo, None) => {
+            remember(None)?;
+            dpo(config, material, observe)?
         }
         (Stage::Rl, None) => {
             let rewards = rewards.as_deref_mut().ok_or_else(missing)?;
+            reward_model::seat(config, rewards, observe)?;
             remember(Some(rewards))?;
-            rl(config, dataset, rewards, observe)?
+            rl(config, material, rewards, observe)?
         }
         (Stage::Eval, _) => {
             let _ = run_dir::start_stage(&config.log_path, Stage::Eval)?;
             let rewards = rewards.as_deref_mut().ok_or_else(missing)?;
+            reward_model::seat(config, rewards, observe)?;
             remember(Some(rewards))?;
-            let (results, seconds) = eval(config, dataset, &mut rewards.rubric, observe)?;
+            let (results, seconds) = eval(config, material, &mut rewards.rubric, observe)?;
             summary.eval = results;
             seconds
         }
@@ -181,6 +206,31 @@ fn run_stage(
     summary.seconds.insert(stage.name().to_owned(), seconds);
     summary.plugins = rewards.map(|rewards| rewards.rubric.digests()).unwrap_or_default();
     Ok(())
+}
+
+/// Trains the reward model. Where the run can do without, its failure is kept, and a run that went on after it does not try
+/// again: rewards must not change their source on the way.
+fn prm_or_fallback(
+    config: &RunConfig,
+    material: &mut Material,
+    existing: Existing,
+    observe: Observer,
+) -> Result<std::result::Result<f64, String>> {
+    let folder = config.log_path.join(Stage::Prm.name());
+    let has_gone_on = existing == Existing::Resume && config.log_path.join(Stage::Rl.name()).is_dir();
+    if let Some(reason) = reward_model::failure(config).filter(|_| has_gone_on) {
+        return Ok(Err(reason));
+    }
+    let file = folder.join(FAILED);
+    let _ = std::fs::remove_file(&file); // of an earlier attempt
+    match prm(config, material, observe) {
+        Err(error) if config.can_do_without(Stage::Prm) => {
+            let reason = error.to_string();
+            std::fs::write(&file, &reason).map_err(Error::io("write", &file))?;
+            Ok(Err(reason))
+        }
+        result => result.map(Ok),
+    }
 }
 
 /// A resumed run must be the run that was started: its config is compared with the one in the directory.

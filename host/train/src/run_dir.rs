@@ -15,6 +15,7 @@ use crate::config::Stage;
 use crate::error::{Error, Result};
 use crate::model::Policy;
 use crate::optim::Optimizer;
+use crate::reward_model::About;
 use crate::swap::SWAPS;
 use crate::tokenizer::Tokenizer;
 
@@ -61,6 +62,14 @@ pub(crate) struct Checkpoint {
     /// The fault counts of the graders so far; none in a stage without rewards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rubric: Option<RubricState>,
+}
+
+/// What a checkpoint is made of.
+pub(crate) struct Parts<'a> {
+    pub(crate) policy: &'a Policy,
+    pub(crate) tokenizer: &'a Tokenizer,
+    pub(crate) optimizer: &'a Optimizer,
+    pub(crate) about: Option<&'a About>,
 }
 
 impl StageDir {
@@ -125,23 +134,18 @@ impl StageDir {
     }
 
     /// Writes a checkpoint: whole, synced and only then under its name.
-    pub(crate) fn save(
-        &self,
-        checkpoint: &Checkpoint,
-        policy: &Policy,
-        tokenizer: &Tokenizer,
-        optimizer: &Optimizer,
-    ) -> Result<()> {
+    pub(crate) fn save(&self, checkpoint: &Checkpoint, parts: &Parts) -> Result<()> {
         let folder = self.folder(checkpoint);
-        let parts = self.path.join("checkpoints").join(".writing");
-        let _ = fs::remove_dir_all(&parts); // left over from a crash
-        fs::create_dir_all(&parts).map_err(Error::io("create", &parts))?;
-        policy.write(&parts)?;
-        tokenizer.write(&parts)?;
-        optimizer.write(policy, &parts.join(OPTIMIZER))?;
-        sync(&parts)?;
+        let aside = self.path.join("checkpoints").join(".writing");
+        let _ = fs::remove_dir_all(&aside); // left over from a crash
+        fs::create_dir_all(&aside).map_err(Error::io("create", &aside))?;
+        parts.policy.write(&aside)?;
+        parts.tokenizer.write(&aside)?;
+        parts.optimizer.write(parts.policy, &aside.join(OPTIMIZER))?;
+        parts.about.map_or(Ok(()), |about| about.write(&aside))?;
+        sync(&aside)?;
         let _ = fs::remove_dir_all(&folder); // a checkpoint that never reached the index
-        fs::rename(&parts, &folder).map_err(Error::io("rename", &folder))?;
+        fs::rename(&aside, &folder).map_err(Error::io("rename", &folder))?;
         self.append(CHECKPOINTS, checkpoint)
     }
 }

@@ -10,11 +10,12 @@ use std::path::Path;
 use crate::batch::Datum;
 use crate::clock::Stopwatch;
 use crate::config::{RunConfig, SftConfig, Stage};
-use crate::data::{Dataset, Example, batch_at};
+use crate::data::{Example, batch_at};
 use crate::error::{Error, Result};
 use crate::gradient::mean_nll;
 use crate::learner::{Learner, Plan};
 use crate::loss::nll;
+use crate::material::Material;
 use crate::objective::Objective;
 use crate::observe::{Event, Observer};
 use crate::optim::learning_rate;
@@ -23,13 +24,14 @@ use crate::run_dir::Metrics;
 use crate::start;
 
 /// Runs the stage, or what is left of it. Returns its seconds.
-pub(crate) fn sft(config: &RunConfig, dataset: &Dataset, observe: Observer) -> Result<f64> {
-    let options = &config.sft;
+pub(crate) fn sft(config: &RunConfig, material: &Material, observe: Observer) -> Result<f64> {
+    let (options, dataset) = (&config.sft, material.examples()?);
     let answered = dataset.train.iter().filter(|example| !example.answer.is_empty()).count();
     let steps = steps(options, answered);
-    let plan = Plan { stage: Stage::Sft, steps, save_every: options.save_every, adam: options.adam.clone() };
-    let read = |folder: &Path| start::read(config, folder);
-    let mut learner = Learner::begin(&config.log_path, plan, read, || start::supervised(config, dataset))?;
+    let plan =
+        Plan { stage: Stage::Sft, steps, save_every: options.save_every, adam: options.adam.clone(), about: None };
+    let read = |folder: &Path| start::read_policy(config, folder);
+    let mut learner = Learner::begin(&config.log_path, plan, read, || start::first(config, material, Stage::Sft))?;
     let train = data(&learner.renderer, &dataset.train, options)?;
     let test = data(&learner.renderer, &dataset.test, options)?;
     if train.iter().all(|datum| datum.trained_tokens() == 0) {

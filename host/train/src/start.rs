@@ -3,11 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{RunConfig, Stage, TINY};
-use crate::data::{Dataset, Example};
+use crate::config::{PrmLossFn, RunConfig, Stage, TINY};
 use crate::error::{Error, Result};
+use crate::material::Material;
 use crate::model::lora::{self, ADAPTER_CONFIG};
-use crate::model::{Family, ModelConfig, Policy, TokenIds};
+use crate::model::{Family, Head, ModelConfig, Policy, TokenIds};
 use crate::renderer::{self, Renderer, RendererName};
 use crate::run_dir::StageDir;
 use crate::tokenizer::{IM_END, TOKENIZER, Tokenizer};
@@ -67,37 +67,101 @@ fn base(config: &RunConfig, adapter: &Path) -> Result<PathBuf> {
     }
 }
 
-/// The first policy of the supervised stage.
-pub(crate) fn supervised(config: &RunConfig, dataset: &Dataset) -> Result<Model> {
-    match &config.sft.load_checkpoint_path {
-        Some(folder) => trained(config, read(config, folder)?, folder),
-        None => fresh(config, dataset, Stage::Sft),
+/// Reads a model that samples or is trained to; a reward model is none.
+pub(crate) fn read_policy(config: &RunConfig, folder: &Path) -> Result<Model> {
+    let (policy, renderer) = read(config, folder)?;
+    match policy.config().head() {
+        Head::Tokens => Ok((policy, renderer)),
+        _ => Err(Error::model(folder, "is a reward model; this stage needs one that writes text")),
     }
 }
 
-/// The first policy of reinforcement learning: what the supervised stage of this run made, if it has one.
-pub(crate) fn reinforced(config: &RunConfig, dataset: &Dataset) -> Result<Model> {
-    match (config.rl.load_checkpoint_path.clone(), finished(config, Stage::Sft)?) {
-        (Some(folder), _) | (None, Some(folder)) => trained(config, read(config, &folder)?, &folder),
-        (None, None) if config.stages.contains(&Stage::Sft) => {
-            let message = "the supervised stage has no final checkpoint yet; run `rewarden sft` with this config first, or \
-                           name a model as `rl.load_checkpoint_path`";
-            Err(Error::run_dir(config.log_path.join(Stage::Sft.name()), message))
+/// The first model of a stage, as the config wants it trained.
+pub(crate) fn first(config: &RunConfig, material: &Material, stage: Stage) -> Result<Model> {
+    let (model, mut from) = source(config, material, stage)?;
+    let head = if stage == Stage::Prm { config.prm.loss_fn.head() } else { Head::Tokens };
+    let (policy, renderer) = model;
+    // What is merged here, or drawn, lies nowhere: an adapter needs its model, and an implicit reward its reference.
+    let is_new = config.model_name == TINY && from == Path::new(TINY);
+    let is_merged = policy.adapter().is_some() && policy.config().head() != head;
+    let policy = policy.with_head(head)?;
+    let keeps_base = config.lora().is_some() || stage == Stage::Prm && config.prm.loss_fn == PrmLossFn::Implicit;
+    if (is_new || is_merged) && keeps_base {
+        from = base_of_stage(config, stage);
+        std::fs::create_dir_all(&from).map_err(Error::io("create", &from))?;
+        policy.write(&from)?;
+        renderer.tokenizer().write(&from)?;
+    }
+    trained(config, (policy, renderer), &from)
+}
+
+/// The model that a stage starts from, and its folder, or name: what the config says, or the earlier stage of this run
+/// that made a policy last, or the run's own model.
+fn source(config: &RunConfig, material: &Material, stage: Stage) -> Result<(Model, PathBuf)> {
+    if let Some(folder) = config.load_checkpoint_path(stage) {
+        let read = if stage == Stage::Prm { read } else { read_policy };
+        return Ok((read(config, folder)?, folder.to_owned()));
+    }
+    for &earlier in earlier(stage) {
+        if let Some(folder) = finished(config, earlier)? {
+            return Ok((read_policy(config, &folder)?, folder));
         }
-        (None, None) => fresh(config, dataset, Stage::Rl),
+        if config.stages.contains(&earlier) {
+            let name = earlier.name();
+            let message = format!(
+                "this stage has no final checkpoint yet; run `rewarden {name}` with this config first, or name a model as \
+                 `{}.load_checkpoint_path`",
+                stage.name()
+            );
+            return Err(Error::run_dir(config.log_path.join(name), message));
+        }
+    }
+    let folder = if config.model_name == TINY { Path::new(TINY) } else { config.model_path() };
+    Ok((named(config, material)?, folder.to_owned()))
+}
+
+/// The stages whose policy a stage goes on with, the nearest first.
+fn earlier(stage: Stage) -> &'static [Stage] {
+    match stage {
+        Stage::Sft => &[],
+        Stage::Prm | Stage::Dpo => &[Stage::Sft],
+        Stage::Rl | Stage::Eval => &[Stage::Dpo, Stage::Sft],
     }
 }
 
-/// The reference that reinforcement learning of a model of this shape is held to: what it started from, unless the config
-/// names another.
-pub(crate) fn reference(config: &RunConfig, dataset: &Dataset, shape: &ModelConfig) -> Result<Policy> {
-    let Some(folder) = &config.rl.kl_reference else { return Ok(reinforced(config, dataset)?.0) };
-    let (policy, _) = read(config, folder)?;
+/// Where a stage keeps the model under its adapters, when it lies nowhere else.
+fn base_of_stage(config: &RunConfig, stage: Stage) -> PathBuf {
+    config.log_path.join(stage.name()).join("base")
+}
+
+/// The folder of what a stage starts from, for whoever needs it later as a reference.
+pub(crate) fn source_folder(config: &RunConfig, stage: Stage) -> Result<PathBuf> {
+    if let Some(folder) = config.load_checkpoint_path(stage) {
+        return Ok(folder.to_owned());
+    }
+    for &earlier in earlier(stage) {
+        if let Some(folder) = finished(config, earlier)? {
+            return Ok(folder);
+        }
+    }
+    Ok(if config.model_name == TINY { base_of_stage(config, stage) } else { config.model_path().to_owned() })
+}
+
+/// The reference that a stage's policy of this shape is held to: what it started from, unless the config names another
+/// under `key`.
+pub(crate) fn reference(
+    config: &RunConfig,
+    material: &Material,
+    (stage, key, named): (Stage, &str, Option<&Path>),
+    shape: &ModelConfig,
+) -> Result<Policy> {
+    let Some(folder) = named else { return Ok(source(config, material, stage)?.0.0) };
+    let (policy, _) = read_policy(config, folder)?;
     match policy.config().vocab_size == shape.vocab_size {
         true => Ok(policy),
         false => {
             let (ours, theirs) = (shape.vocab_size, policy.config().vocab_size);
-            let message = format!("as `rl.kl_reference` it must share the policy's {ours} tokens; it has {theirs}");
+            let message = format!("as `{key}` it must share the policy's {ours} tokens; it has {theirs}");
             Err(Error::model(folder, message))
         }
     }
@@ -118,36 +182,20 @@ pub(crate) fn finished(config: &RunConfig, stage: Stage) -> Result<Option<PathBu
 }
 
 /// The model that `model_name` stands for.
-pub(crate) fn named(config: &RunConfig, dataset: &Dataset) -> Result<Model> {
+pub(crate) fn named(config: &RunConfig, material: &Material) -> Result<Model> {
     if config.model_name != TINY {
-        return read(config, config.model_path());
+        return read_policy(config, config.model_path());
     }
     let name = config.renderer_name.unwrap_or(RendererName::Qwen3);
-    let conversations = dataset.train.iter().map(Example::messages);
-    let texts: Vec<String> = conversations.flat_map(|messages| renderer::texts(&messages, name)).collect();
+    let conversations = material.conversations();
+    let texts: Vec<String> = conversations.iter().flat_map(|messages| renderer::texts(messages, name)).collect();
     let tokenizer = Tokenizer::learn(&texts)?;
     let shape = ModelConfig::tiny(tokenizer.vocab_size(), tokenizer.id(IM_END).unwrap_or_default());
     let policy = Policy::random(shape, config.seed)?;
     Ok((policy, Renderer::new(name, tokenizer)?))
 }
 
-/// The model that `model_name` stands for, as `stage` trains it.
-fn fresh(config: &RunConfig, dataset: &Dataset, stage: Stage) -> Result<Model> {
-    let (policy, renderer) = named(config, dataset)?;
-    if config.model_name != TINY {
-        return trained(config, (policy, renderer), Path::new(&config.model_name));
-    }
-    // An adapter is worth nothing without its model, and nobody else has this one.
-    let folder = config.log_path.join(stage.name()).join("base");
-    if config.lora().is_some() {
-        std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-        policy.write(&folder)?;
-        renderer.tokenizer().write(&folder)?;
-    }
-    trained(config, (policy, renderer), &folder)
-}
-
-/// A policy as the config wants it trained: under adapters, or whole. `from` is the folder or name it was read from.
+/// A model as the config wants it trained: under adapters, or whole. `from` is the folder or name it was read from.
 fn trained(config: &RunConfig, (policy, renderer): Model, from: &Path) -> Result<Model> {
     let policy = match (policy.adapter(), config.lora()) {
         (None, None) => policy,

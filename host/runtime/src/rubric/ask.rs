@@ -7,7 +7,7 @@ use std::task::Poll;
 
 use super::Rubric;
 use super::combine::Term;
-use crate::{Judgement, Receipt, Reward, Sample};
+use crate::{Judgement, Receipt, Sample, Scorer};
 
 /// The answers to a batch: one column per grader, one place per sample, empty where it was not asked.
 pub(super) struct Answers {
@@ -15,9 +15,9 @@ pub(super) struct Answers {
     pub(super) shadows: Vec<Vec<Option<Judgement>>>,
 }
 
-/// One plugin and the samples it is to judge.
+/// Somebody and the samples to judge.
 struct Call {
-    reward: Reward,
+    scorer: Scorer,
     seat: usize,
     is_shadow: bool,
     chosen: Vec<usize>,
@@ -33,7 +33,7 @@ impl Rubric {
         for priority in priorities.into_iter().rev() {
             let tier = || (0..self.seats.len()).filter(|&seat| self.seats[seat].grader.priority == priority);
             let calls: Vec<Call> = tier().flat_map(|seat| self.calls(seat, samples, &open, &mut answers)).collect();
-            let judging = calls.iter().map(|call| call.reward.judge_batch(chosen(samples, &call.chosen)));
+            let judging = calls.iter().map(|call| call.scorer.judge_batch(chosen(samples, &call.chosen)));
             for (call, judgements) in calls.iter().zip(all(judging).await) {
                 let columns = if call.is_shadow { &mut answers.shadows } else { &mut answers.parts };
                 for (&sample, judgement) in call.chosen.iter().zip(judgements) {
@@ -55,11 +55,10 @@ impl Rubric {
         let place = &self.seats[seat];
         let asked = |&sample: &usize| open[sample] && place.grader.judges(&samples[sample]);
         let chosen: Vec<usize> = (0..samples.len()).filter(asked).collect();
-        let call =
-            |reward: &Reward, is_shadow| Call { reward: reward.clone(), seat, is_shadow, chosen: chosen.clone() };
-        let mut calls: Vec<Call> = place.shadow.iter().map(|shadow| call(shadow, true)).collect();
+        let call = |scorer: Scorer, is_shadow| Call { scorer, seat, is_shadow, chosen: chosen.clone() };
+        let mut calls: Vec<Call> = place.shadow.iter().map(|shadow| call(shadow.clone(), true)).collect();
         match place.tally.refusal() {
-            None => calls.push(call(&place.grader.reward, false)),
+            None => calls.push(call(place.grader.scorer.clone(), false)),
             Some(fault) => {
                 let refused = || Judgement { result: Err(fault.clone()), receipt: Receipt::default() };
                 chosen.iter().for_each(|&sample| answers.parts[seat][sample] = Some(refused()));

@@ -18,14 +18,14 @@ pub use rules::{Combine, OnFault, RubricRules};
 pub use tally::RubricState;
 pub use weight::Weight;
 
-use crate::{Digest, Error, Judgement, Reward, Sample};
+use crate::{Digest, Error, Judgement, Sample, Scorer};
 use ask::Answers;
 use combine::{Outcome, Part, Term};
 use tally::Tally;
 
-/// A loaded reward with its name and its place in the rubric.
+/// Somebody who judges, with a name and a place in the rubric.
 ///
-/// Plain data around a [`Reward`]; cheap to make and clone, `Send + Sync`.
+/// Plain data around a [`Scorer`]; cheap to make and clone, `Send + Sync`.
 #[derive(Clone)]
 pub struct Grader {
     /// Name in metrics and rollouts; unlike any other in the rubric.
@@ -38,8 +38,8 @@ pub struct Grader {
     pub data_source: Vec<String>,
     /// What its faults do, when not what [`RubricRules::on_fault`] says.
     pub on_fault: Option<OnFault>,
-    /// The plugin.
-    pub reward: Reward,
+    /// A plugin, or code of the host's.
+    pub scorer: Scorer,
 }
 
 /// All graders of a run: samples in, one reward each out.
@@ -52,8 +52,8 @@ pub struct Grader {
 ///
 /// async fn step(accuracy: &Plugin, length: &Plugin, samples: Vec<Sample>) -> Result<(), Error> {
 ///     let grader = |name: &str, weight: Weight, plugin: &Plugin| {
-///         let reward = plugin.reward()?;
-///         Ok(Grader { name: name.into(), weight, priority: 0, data_source: vec![], on_fault: None, reward })
+///         let scorer = plugin.reward()?.into();
+///         Ok(Grader { name: name.into(), weight, priority: 0, data_source: vec![], on_fault: None, scorer })
 ///     };
 ///     let fading = Weight::Schedule(vec![(0, 0.2), (100, 0.0)]);
 ///     let graders = vec![grader("accuracy", 1.0.into(), accuracy)?, grader("length", fading, length)?];
@@ -72,7 +72,7 @@ pub struct Rubric {
 /// A grader, what it has been up to, and who may replace it.
 struct Seat {
     grader: Grader,
-    shadow: Option<Reward>,
+    shadow: Option<Scorer>,
     tally: Tally,
 }
 
@@ -137,7 +137,7 @@ impl Rubric {
 
     /// The digest of each grader's plugin.
     pub fn digests(&self) -> BTreeMap<String, Digest> {
-        self.graders().map(|grader| (grader.name.clone(), grader.reward.digest())).collect()
+        self.graders().map(|grader| (grader.name.clone(), grader.scorer.digest())).collect()
     }
 
     /// The digest of each shadow's plugin, by the grader it shadows.
@@ -146,9 +146,9 @@ impl Rubric {
         self.seats.iter().filter_map(shadow).collect()
     }
 
-    /// The plugin of the grader called `name`.
-    pub fn reward(&self, name: &str) -> Option<&Reward> {
-        self.graders().find(|grader| grader.name == name).map(|grader| &grader.reward)
+    /// What judges as the grader called `name`.
+    pub fn scorer(&self, name: &str) -> Option<&Scorer> {
+        self.graders().find(|grader| grader.name == name).map(|grader| &grader.scorer)
     }
 
     /// The rules it was made with.
@@ -156,24 +156,24 @@ impl Rubric {
         &self.rules
     }
 
-    /// Replaces the plugin of the grader called `name` and returns the old one. A quarantine is lifted: the new plugin
+    /// Replaces what judges as the grader called `name` and returns the old one. A quarantine is lifted: the new one
     /// starts with a clean record. The error names the graders there are.
-    pub fn swap(&mut self, name: &str, reward: Reward) -> Result<Reward, Error> {
+    pub fn swap(&mut self, name: &str, scorer: impl Into<Scorer>) -> Result<Scorer, Error> {
         let seat = self.seat(name)?;
         seat.tally.forgive();
-        Ok(std::mem::replace(&mut seat.grader.reward, reward))
+        Ok(std::mem::replace(&mut seat.grader.scorer, scorer.into()))
     }
 
     /// Lets a plugin judge exactly the samples that the grader called `name` is asked about, without any effect but
     /// [`Graded::shadows`]: it is never paid, and its faults are nobody's. `None` ends that.
-    pub fn set_shadow(&mut self, name: &str, shadow: Option<Reward>) -> Result<(), Error> {
+    pub fn set_shadow(&mut self, name: &str, shadow: Option<Scorer>) -> Result<(), Error> {
         self.seat(name)?.shadow = shadow;
         Ok(())
     }
 
     /// What is to be remembered beside a checkpoint.
     pub fn state(&self) -> RubricState {
-        let tally = |seat: &Seat| Tally { plugin: Some(seat.grader.reward.digest()), ..seat.tally.clone() };
+        let tally = |seat: &Seat| Tally { plugin: Some(seat.grader.scorer.digest()), ..seat.tally.clone() };
         RubricState { tallies: self.seats.iter().map(|seat| (seat.grader.name.clone(), tally(seat))).collect() }
     }
 
@@ -182,7 +182,7 @@ impl Rubric {
     pub fn restore(&mut self, state: &RubricState) {
         for seat in &mut self.seats {
             seat.tally = state.tallies.get(&seat.grader.name).cloned().unwrap_or_default();
-            if seat.tally.plugin.take() != Some(seat.grader.reward.digest()) {
+            if seat.tally.plugin.take() != Some(seat.grader.scorer.digest()) {
                 seat.tally.forgive();
             }
         }

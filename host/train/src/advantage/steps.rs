@@ -23,12 +23,10 @@ fn add(sum: &mut f64, value: f64) -> f64 {
     *sum
 }
 
-/// The step that each token of an answer belongs to, and how many steps there are. `pieces` are the texts of the tokens. A
-/// step ends with `separator`; one of white space only is no step of its own but belongs to the one before it (or, at the
-/// start, after it). A token belongs to the step in which it begins.
-pub(crate) fn split_steps(pieces: &[String], separator: &str) -> (Vec<usize>, usize) {
-    let text = pieces.concat();
-    let mut ends = vec![]; // where each step ends, in bytes
+/// Where each step of a text ends, in bytes. A step ends with `separator`; one of white space only is no step of its own
+/// but belongs to the one before it (or, at the start, after it). A text of nothing else has none.
+pub(crate) fn step_ends(text: &str, separator: &str) -> Vec<usize> {
+    let mut ends = vec![];
     let (mut at, mut is_blank) = (0, true);
     for part in text.split_inclusive(separator) {
         at += part.len();
@@ -39,14 +37,36 @@ pub(crate) fn split_steps(pieces: &[String], separator: &str) -> (Vec<usize>, us
         }
         is_blank = is_blank && says_nothing;
     }
+    if is_blank { vec![] } else { ends }
+}
+
+/// The step that each token of an answer belongs to, and how many steps there are. `pieces` are the texts of the tokens.
+/// A token belongs to the step in which it begins.
+pub(crate) fn split_steps(pieces: &[String], separator: &str) -> (Vec<usize>, usize) {
+    let ends = step_ends(&pieces.concat(), separator);
     let mut begins = 0;
     let step = |piece: &String| {
         let step = ends.partition_point(|&end| end <= begins);
         begins += piece.len();
         step.min(ends.len().saturating_sub(1))
     };
-    let steps = pieces.iter().map(step).collect();
-    (steps, if is_blank { 0 } else { ends.len() })
+    (pieces.iter().map(step).collect(), ends.len())
+}
+
+/// The token with which each step is complete: the one that has its last letter, not counting white space, so that what is
+/// said of a step never depends on what follows.
+pub(crate) fn last_tokens(pieces: &[String], separator: &str) -> Vec<usize> {
+    let text = pieces.concat();
+    let token_ends: Vec<usize> = pieces
+        .iter()
+        .scan(0, |at, piece| {
+            *at += piece.len();
+            Some(*at)
+        })
+        .collect();
+    let last_letter = |end: usize| text[..end].trim_end().len();
+    let token = |end: usize| token_ends.partition_point(|&token_end| token_end < last_letter(end));
+    step_ends(&text, separator).into_iter().map(token).collect()
 }
 
 #[cfg(test)]
@@ -71,6 +91,23 @@ mod tests {
         check_split(&["whole"], "\n", &[0], 1);
         check_split(&["\n", " "], "\n", &[0, 0], 0);
         check_split(&[], "\n", &[], 0);
+    }
+
+    #[track_caller]
+    fn check_last(pieces: &[&str], separator: &str, expected: &[usize]) {
+        let pieces: Vec<String> = pieces.iter().map(|&piece| piece.to_owned()).collect();
+        assert_eq!(last_tokens(&pieces, separator), expected, "{pieces:?}");
+    }
+
+    #[test]
+    fn a_step_is_complete_with_its_last_letter() {
+        check_last(&["1+1", "=2", "\n", "2+2", "=4", "\n"], "\n", &[1, 4]);
+        check_last(&["1+1", "=2\n", "2+2"], "\n", &[1, 2]);
+        check_last(&["1+1", "=2", "\n2", "+2"], "\n", &[1, 3]);
+        check_last(&["\n", "a", "\n", "\n", "b"], "\n", &[1, 4]);
+        check_last(&["a", "", "b"], "\n", &[2]);
+        check_last(&["\n"], "\n", &[]);
+        check_last(&[], "\n", &[]);
     }
 
     #[test]

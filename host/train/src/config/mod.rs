@@ -3,6 +3,7 @@
 
 mod nearest;
 mod parse;
+mod preference;
 mod rl;
 
 use rewarden_runtime::{
@@ -18,6 +19,7 @@ use crate::renderer::{RendererName, TrainOnWhat};
 use crate::sampler::Sampling;
 use crate::seed::{self, Purpose};
 pub use nearest::{nearest, nearest_name};
+pub use preference::{Aggregate, DpoConfig, DpoLossFn, PrmConfig, PrmLossFn, RewardModelConfig};
 pub use rl::{AdvEstimator, KlIn, LossFnConfig, RlConfig};
 
 /// The `model_name` that stands for random weights of a small shape instead of a folder.
@@ -66,12 +68,21 @@ pub struct RunConfig {
     /// The rewards of reinforcement learning and evaluation.
     #[serde(default)]
     pub reward: Vec<RewardConfig>,
+    /// Trained reward models among the rewards.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reward_model: Vec<RewardModelConfig>,
     /// How the rewards become one number, and what their faults do to the run.
     #[serde(default)]
     pub rubric: RubricRules,
     /// Supervised fine-tuning.
     #[serde(default)]
     pub sft: SftConfig,
+    /// A preference or process reward model.
+    #[serde(default)]
+    pub prm: PrmConfig,
+    /// Direct preference optimisation.
+    #[serde(default)]
+    pub dpo: DpoConfig,
     /// Reinforcement learning.
     #[serde(default)]
     pub rl: RlConfig,
@@ -86,6 +97,10 @@ pub struct RunConfig {
 pub enum Stage {
     /// Supervised fine-tuning.
     Sft,
+    /// A reward model, trained on preferences or labelled steps.
+    Prm,
+    /// Direct preference optimisation.
+    Dpo,
     /// Reinforcement learning from the rewards.
     Rl,
     /// Evaluation of what the earlier stages made.
@@ -97,9 +112,16 @@ impl Stage {
     pub fn name(self) -> &'static str {
         match self {
             Self::Sft => "sft",
+            Self::Prm => "prm",
+            Self::Dpo => "dpo",
             Self::Rl => "rl",
             Self::Eval => "eval",
         }
+    }
+
+    /// Whether the stage asks the rewards.
+    pub fn asks_rewards(self) -> bool {
+        matches!(self, Self::Rl | Self::Eval)
     }
 }
 
@@ -121,6 +143,18 @@ pub struct DataConfig {
     /// Generated word problems instead of a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arithmetic: Option<Arithmetic>,
+}
+
+impl DataConfig {
+    /// Whether nothing is named, so that another table's data is meant.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.path.is_none() && self.arithmetic.is_none()
+    }
+
+    /// Refuses what could not be generated; `key` is where it stands in the config.
+    fn check(&self, key: &str) -> Result<()> {
+        self.arithmetic.as_ref().map_or(Ok(()), |arithmetic| arithmetic.check(&format!("{key}.arithmetic")))
+    }
 }
 
 /// One named reward: which plugin, for which samples, with which settings, weight and limits.
@@ -324,6 +358,24 @@ impl RunConfig {
         let rank = self.lora_rank.unwrap_or(default);
         let Self { lora_alpha: alpha, train_attn, train_mlp, train_unembed, .. } = *self;
         (rank > 0).then_some(Lora { rank, alpha, train_attn, train_mlp, train_unembed })
+    }
+
+    /// Whether the run goes on when this stage fails: a reward model's, if plugins can take its place.
+    pub(crate) fn can_do_without(&self, stage: Stage) -> bool {
+        let mut ours = self.reward_model.iter().filter(|model| model.path.is_none()).peekable();
+        stage == Stage::Prm && ours.peek().is_some() && ours.all(|model| model.fallback.is_some())
+    }
+
+    /// Where a stage starts when not from an earlier one.
+    pub(crate) fn load_checkpoint_path(&self, stage: Stage) -> Option<&Path> {
+        let path = match stage {
+            Stage::Sft => &self.sft.load_checkpoint_path,
+            Stage::Prm => &self.prm.load_checkpoint_path,
+            Stage::Dpo => &self.dpo.load_checkpoint_path,
+            Stage::Rl => &self.rl.load_checkpoint_path,
+            Stage::Eval => &self.eval.load_checkpoint_path,
+        };
+        path.as_deref()
     }
 
     /// The seed that this run gives to its plugins.

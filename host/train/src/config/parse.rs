@@ -64,9 +64,9 @@ impl RunConfig {
                 format!("pass@{k} needs between 1 and `eval.num_samples` = {} samples", self.eval.num_samples);
             return Err(Error::config("eval.k", message));
         }
-        if let Some(arithmetic) = &self.data.arithmetic {
-            arithmetic.check("data.arithmetic")?;
-        }
+        self.data.check("data")?;
+        self.prm.check()?;
+        self.dpo.check()?;
         self.check_lora()?;
         self.rl.check()?;
         self.check_estimator()?;
@@ -104,7 +104,9 @@ impl RunConfig {
     }
 
     fn check_rewards(&self) -> Result<()> {
+        let models = self.reward_model.iter();
         let mut names: Vec<&str> = self.reward.iter().map(|reward| reward.name.as_str()).collect();
+        names.extend(models.clone().map(|model| model.name.as_str()));
         names.sort_unstable();
         if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(Error::config(
@@ -115,6 +117,14 @@ impl RunConfig {
         for reward in &self.reward {
             reward.weight.check(&format!("reward.{}.weight", reward.name))?;
             reward.on_fault.unwrap_or_default().check(&format!("reward.{}.on_fault", reward.name))?;
+        }
+        for model in models {
+            let key = |name: &str| format!("reward_model.{}.{name}", model.name);
+            model.weight.check(&key("weight"))?;
+            model.on_fault.unwrap_or_default().check(&key("on_fault"))?;
+            if let Some(fallback) = &model.fallback {
+                self.reward_named(fallback).map_err(|e| Error::config(key("fallback"), e.to_string()))?;
+            }
         }
         Ok(self.rubric.check()?)
     }

@@ -1,8 +1,11 @@
 //! Losses. Each is a pure function from log-probabilities to a loss and its slopes ([`crate::objective`]); `token` holds
-//! the formulas of single tokens, `mean` what a token weighs in its batch, `kl` the distance from a reference.
+//! the formulas of single tokens, `mean` what a token weighs in its batch, `kl` the distance from a reference; `pair` the
+//! losses of preferred answers, `step` that of labelled steps.
 
 mod kl;
 mod mean;
+mod pair;
+mod step;
 mod token;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +13,9 @@ use std::collections::BTreeMap;
 
 pub use kl::KlEstimator;
 pub use mean::LossAggMode;
+pub use pair::{Compared, PairLoss, PairLossFn, Preference};
+pub(crate) use step::Verdicts;
+pub use step::step_loss;
 pub use token::Clip;
 
 use crate::batch::Datum;
@@ -162,5 +168,13 @@ pub fn nll(data: &[Datum]) -> impl Fn(Prediction) -> Slopes + Sync + use<> {
     }
 }
 
+/// -log sigmoid(x) and its derivative, exact at both ends.
+fn logistic(x: f64) -> (f64, f64) {
+    let loss = if x > 0.0 { (-x).exp().ln_1p() } else { x.exp().ln_1p() - x };
+    (loss, -1.0 / (1.0 + x.exp()))
+}
+
+#[cfg(test)]
+mod preference_tests;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use crate::gradient::{Gradients, gradients};
 use crate::model::Policy;
 use crate::objective::Objective;
 
-fn fixture(name: &str) -> PathBuf {
+pub(super) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
 
@@ -48,7 +48,7 @@ impl Fixture {
 }
 
 #[track_caller]
-fn close(got: f64, want: f64, what: &str) {
+pub(super) fn close(got: f64, want: f64, what: &str) {
     assert!((got - want).abs() <= 1e-5 * want.abs().max(1e-3), "{what}: {got}, not {want}");
 }
 

@@ -8,6 +8,7 @@
 use candle_core::{D, Device, Result, Tensor};
 
 use super::config::ModelConfig;
+use super::head::Head;
 use super::linear::{Linear, LowRank};
 use crate::batch::MicroBatch;
 
@@ -78,7 +79,12 @@ impl Decoder {
         };
         let embedding = weight("model.embed_tokens.weight");
         let tied = || Linear { weight: embedding.clone(), bias: None, adapter: adapter("lm_head") };
-        let head = if config.tie_word_embeddings { tied() } else { linear("lm_head", false) };
+        let head = match config.head() {
+            Head::Tokens if config.tie_word_embeddings => tied(),
+            Head::Tokens => linear("lm_head", false),
+            Head::Score => linear("score", false),
+            Head::Steps => linear("score", true),
+        };
         Self {
             layers: (0..config.num_hidden_layers).map(layer).collect(),
             norm: weight("model.norm.weight"),
@@ -110,10 +116,18 @@ impl Decoder {
     }
 
     /// Log-probabilities (N) of a batch's trained tokens and, if asked, the entropies (N) of the distributions they were
-    /// predicted from. Only the places asked for go through the head.
+    /// predicted from. Of a reward model, what it says of each (N): its score, or the log-odds that the step is right. Only
+    /// the places asked for go through the head.
     pub(crate) fn predict(&self, batch: &MicroBatch, entropies: bool) -> crate::Result<(Tensor, Option<Tensor>)> {
-        let hidden = self.hidden(&batch.ids)?.flatten_to(1)?.index_select(&batch.places, 0)?; // (N, hidden)
-        Ok(log_probs(&self.logits(&hidden)?, &batch.targets, entropies)?)
+        let head = self.config.head();
+        let places = if head == Head::Tokens { &batch.places } else { &batch.ends };
+        let hidden = self.hidden(&batch.ids)?.flatten_to(1)?.index_select(places, 0)?; // (N, hidden)
+        let said = self.logits(&hidden)?; // (N, V), (N, 1) or (N, 2)
+        match head {
+            Head::Tokens => Ok(log_probs(&said, &batch.targets, entropies)?),
+            Head::Score => Ok((said.squeeze(1)?, None)),
+            Head::Steps => Ok(((said.narrow(1, 1, 1)? - said.narrow(1, 0, 1)?)?.squeeze(1)?, None)),
+        }
     }
 
     /// Rotary tables for the positions `at` (B x L, row by row) and a mask from [`mask`].

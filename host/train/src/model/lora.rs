@@ -10,6 +10,7 @@ use std::path::Path;
 
 use super::config::ModelConfig;
 use super::files;
+use super::head::Head;
 use super::linear::LowRank;
 use super::weights::{Weights, parameter_shapes};
 use crate::error::{Error, Result};
@@ -20,6 +21,9 @@ pub(crate) const ADAPTER_CONFIG: &str = "adapter_config.json";
 const ADAPTER: &str = "adapter_model.safetensors";
 const PREFIX: &str = "base_model.model.";
 const HEAD: &str = "lm_head";
+const SCORE: &str = "score";
+/// What PEFT saves whole beside adapters of a reward model: `score` is ours, the other is a name it adds by habit.
+const KNOWN_SAVED: [&str; 2] = [SCORE, "classifier"];
 
 /// Which layers get adapters, and of which shape. The names are tinker's.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +45,7 @@ pub struct Lora {
 pub struct Adapter {
     rank: usize,
     alpha: f64,
+    head: Head,
     base: String,
     weights: Weights,
 }
@@ -68,7 +73,7 @@ fn none() -> String {
 }
 
 /// What PEFT can switch on and is not computed here.
-const UNSUPPORTED: [&str; 16] = [
+const UNSUPPORTED: [&str; 15] = [
     "use_dora",
     "use_rslora",
     "use_qalora",
@@ -79,7 +84,6 @@ const UNSUPPORTED: [&str; 16] = [
     "alora_invocation_tokens",
     "fan_in_fan_out",
     "lora_bias",
-    "modules_to_save",
     "rank_pattern",
     "alpha_pattern",
     "trainable_token_indices",
@@ -90,7 +94,14 @@ const UNSUPPORTED: [&str; 16] = [
 impl Adapter {
     /// New adapters that change nothing yet: A drawn as PEFT draws it, B zero. `base` is what PEFT shall find as the
     /// model's name or path.
-    pub(super) fn new(config: &ModelConfig, lora: &Lora, base: &str, seed: u64, device: &Device) -> Result<Self> {
+    pub(super) fn new(
+        config: &ModelConfig,
+        model: &Weights,
+        lora: &Lora,
+        base: &str,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self> {
         let mut tensors = BTreeMap::new();
         for (index, (module, [out, width])) in modules(config).into_iter().enumerate() {
             if !lora.adapts(&module) {
@@ -108,7 +119,17 @@ impl Adapter {
             let message = "adapters need at least one of `train_attn`, `train_mlp` and `train_unembed`";
             return Err(Error::config("lora_rank", message));
         }
-        Ok(Self { rank: lora.rank, alpha: lora.alpha, base: base.to_owned(), weights: Weights::of(tensors)? })
+        // A head for scores is small and new: it is trained whole.
+        for (name, _) in config.head().shapes(config.hidden_size) {
+            tensors.insert(format!("{PREFIX}{name}"), model.tracked(name).copy()?);
+        }
+        Ok(Self {
+            rank: lora.rank,
+            alpha: lora.alpha,
+            head: config.head(),
+            base: base.to_owned(),
+            weights: Weights::of(tensors)?,
+        })
     }
 
     /// Reads what [`Adapter::write`] or PEFT wrote for a model with these weights.
@@ -139,6 +160,20 @@ impl Adapter {
                 return Err(Error::model(&file, format!("the adapter of {module} has only one of lora_A and lora_B")));
             }
         }
+        for (name, shape) in config.head().shapes(config.hidden_size) {
+            let stored = format!("{PREFIX}{name}");
+            match found.remove(&stored) {
+                Some(tensor) if tensor.dims() == shape => tensors.insert(stored, tensor),
+                Some(tensor) => {
+                    let message =
+                        format!("tensor {stored} has shape {:?}, its head would have {shape:?}", tensor.dims());
+                    return Err(Error::model(&file, message));
+                }
+                None => {
+                    return Err(Error::model(&file, format!("tensor {stored}, the reward model's head, is missing")));
+                }
+            };
+        }
         for (name, tensor) in found {
             check_copy(&name, &tensor, model).map_err(|message| Error::model(&file, message))?;
         }
@@ -146,7 +181,8 @@ impl Adapter {
             return Err(Error::model(&file, "holds no adapter of this model's layers"));
         }
         let base = peft.base_model_name_or_path.unwrap_or_default();
-        Ok(Self { rank: peft.r, alpha: peft.lora_alpha, base, weights: Weights::of(tensors)? })
+        let head = config.head();
+        Ok(Self { rank: peft.r, alpha: peft.lora_alpha, head, base, weights: Weights::of(tensors)? })
     }
 
     /// Writes both files into an existing folder.
@@ -155,11 +191,11 @@ impl Adapter {
             self.modules().map(|module| module.rsplit_once('.').map_or(module, |(_, last)| last)).collect();
         let more = serde_json::json!({
             "fan_in_fan_out": false, "inference_mode": true, "init_lora_weights": true, "lora_dropout": 0.0,
-            "modules_to_save": null,
+            "modules_to_save": (self.head != Head::Tokens).then_some([SCORE]),
         });
         let peft = PeftConfig {
             peft_type: "LORA".into(),
-            task_type: Some("CAUSAL_LM".into()),
+            task_type: Some(self.head.task_type().into()),
             base_model_name_or_path: Some(self.base.clone()),
             r: self.rank,
             lora_alpha: self.alpha,
@@ -176,6 +212,11 @@ impl Adapter {
     /// What is trained.
     pub(super) fn weights(&self) -> &Weights {
         &self.weights
+    }
+
+    /// A tensor of the head, where the adapter brings one, with its gradient tracked.
+    pub(super) fn head(&self, name: &str) -> Option<Tensor> {
+        self.weights.get(&format!("{PREFIX}{name}"))
     }
 
     /// The adapter of a layer, with its gradient tracked.
@@ -204,6 +245,8 @@ impl Adapter {
                 *weight = (weight.detach() + (b.matmul(&a)? * scale)?)?;
             }
         }
+        let head = self.head.shapes(config.hidden_size).into_iter();
+        tensors.extend(head.filter_map(|(name, _)| Some((name.to_owned(), self.head(name)?))));
         Weights::of(tensors)
     }
 
@@ -243,6 +286,11 @@ impl Lora {
     }
 }
 
+/// The head that the adapter in `folder` was trained for.
+pub(crate) fn head_of(folder: &Path) -> Result<Head> {
+    Ok(Head::of_task(peft_config(folder)?.task_type.as_deref()))
+}
+
 /// The name or path of the model that the adapter in `folder` belongs to.
 pub(crate) fn base_of(folder: &Path) -> Result<String> {
     let base = peft_config(folder)?.base_model_name_or_path.filter(|base| !base.is_empty());
@@ -264,6 +312,12 @@ fn peft_config(folder: &Path) -> Result<PeftConfig> {
     };
     if let Some(key) = UNSUPPORTED.iter().find(|key| peft.more.get(**key).is_some_and(|value| !empty(value))) {
         return Err(failed(format!("`{key}` is not supported; merge the adapter with PEFT and load the merged model")));
+    }
+    let saved = |value: &Value| {
+        value.as_array().is_some_and(|names| names.iter().all(|name| KNOWN_SAVED.iter().any(|known| name == known)))
+    };
+    if let Some(value) = peft.more.get("modules_to_save").filter(|value| !empty(value) && !saved(value)) {
+        return Err(failed(format!("`modules_to_save` = {value} is not supported; merge the adapter with PEFT first")));
     }
     match () {
         () if peft.bias != "none" => Err(failed(format!("bias = \"{}\" is not supported", peft.bias))),
@@ -295,8 +349,8 @@ fn modules(config: &ModelConfig) -> Vec<(String, [usize; 2])> {
         let [out, width] = shape[..] else { return None };
         Some((module, [out, width]))
     };
-    let head = (HEAD.to_owned(), [config.vocab_size, config.hidden_size]);
-    parameter_shapes(config).into_iter().filter_map(matrix).chain([head]).collect()
+    let head = (config.head() == Head::Tokens).then(|| (HEAD.to_owned(), [config.vocab_size, config.hidden_size]));
+    parameter_shapes(config).into_iter().filter_map(matrix).chain(head).collect()
 }
 
 fn name(module: &str, letter: char) -> String {

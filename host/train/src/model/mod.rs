@@ -4,6 +4,7 @@
 mod config;
 pub(crate) mod decoder;
 pub(crate) mod files;
+mod head;
 mod linear;
 pub(crate) mod lora;
 mod rope;
@@ -11,6 +12,7 @@ mod weights;
 
 pub use config::{Family, ModelConfig, TokenIds};
 pub(crate) use decoder::Decoder;
+pub use head::Head;
 pub use lora::{Adapter, Lora};
 pub use rope::{Rope, RopeParameters};
 pub use weights::Weights;
@@ -46,7 +48,7 @@ impl Policy {
 
     /// The same model under the adapters that PEFT, or a run of ours, left in `folder`.
     pub fn with_adapter(self, folder: &Path) -> Result<Self> {
-        let Self { config, weights, .. } = self.merged()?;
+        let Self { config, weights, .. } = self.merged()?.with_head(lora::head_of(folder)?)?;
         let adapter = Adapter::read(folder, &config, &weights, &Device::Cpu)?;
         Ok(Self::assemble(config, weights, Some(adapter)))
     }
@@ -55,8 +57,19 @@ impl Policy {
     /// shall find as the model's name or path.
     pub fn with_new_adapter(self, lora: &Lora, base: &str, seed: u64) -> Result<Self> {
         let Self { config, weights, .. } = self.merged()?;
-        let adapter = Adapter::new(&config, lora, base, seed, &Device::Cpu)?;
+        let adapter = Adapter::new(&config, &weights, lora, base, seed, &Device::Cpu)?;
         Ok(Self::assemble(config, weights, Some(adapter)))
+    }
+
+    /// The same trunk under another head, which says 0 of everything; the same model if it has that head.
+    pub fn with_head(self, head: Head) -> Result<Self> {
+        if self.config.head() == head {
+            return Ok(self);
+        }
+        let Self { config, weights, .. } = self.merged()?;
+        let config = config.with_head(head);
+        let weights = weights.under(&config, &Device::Cpu)?;
+        Ok(Self::assemble(config, weights, None))
     }
 
     /// The model with its adapters, if it has any, added to its weights.
@@ -91,8 +104,8 @@ impl Policy {
         self.adapter.as_ref().map_or(&self.weights, Adapter::weights)
     }
 
-    /// Log-probabilities (N) of a batch's trained tokens and, if asked, the entropies (N) of what each was predicted from.
-    /// Gradients are tracked.
+    /// Log-probabilities (N) of a batch's trained tokens, or what a reward model says there, and, if asked, the entropies
+    /// (N) of what each was predicted from. Gradients are tracked.
     pub(crate) fn predict(&self, batch: &MicroBatch, entropies: bool) -> Result<(Tensor, Option<Tensor>)> {
         self.decoder.predict(batch, entropies)
     }
@@ -100,13 +113,16 @@ impl Policy {
     /// The same layers over the same weights, without gradient tracking: what sampling runs on.
     pub(crate) fn frozen(&self) -> Decoder {
         let adapter = |module: &str| self.adapter.as_ref()?.detached(module);
-        Decoder::new(&self.config, |name| self.weights.tracked(name).detach(), adapter)
+        let trained = |name: &str| self.adapter.as_ref()?.head(name);
+        let weight = |name: &str| trained(name).unwrap_or_else(|| self.weights.tracked(name)).detach();
+        Decoder::new(&self.config, weight, adapter)
     }
 
     fn assemble(config: ModelConfig, weights: Weights, adapter: Option<Adapter>) -> Self {
         let decoder = match &adapter {
             Some(adapter) => {
-                Decoder::new(&config, |name| weights.tracked(name).detach(), |module| adapter.tracked(module))
+                let weight = |name: &str| adapter.head(name).unwrap_or_else(|| weights.tracked(name).detach());
+                Decoder::new(&config, weight, |module| adapter.tracked(module))
             }
             None => Decoder::new(&config, |name| weights.tracked(name), |_| None),
         };

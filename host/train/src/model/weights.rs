@@ -1,13 +1,14 @@
 //! Tensors of a model under Hugging Face names and in a fixed order: what the optimizer walks, what a checkpoint stores.
 //! Ordered so that sums over parameters (the gradient norm) are the same in every run.
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use rand_distr::{Distribution, Normal};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::config::ModelConfig;
 use super::files;
+use super::head::Head;
 use crate::error::{Error, Result};
 use crate::seed::{self, Purpose};
 
@@ -36,8 +37,8 @@ impl Weights {
     /// Reads the tensors of a model folder in f32 and checks that they are exactly those, with the shapes, of `config`.
     pub fn read(folder: &Path, config: &ModelConfig, device: &Device) -> Result<Self> {
         let mut found = files::read_model(folder, device)?;
-        if config.tie_word_embeddings {
-            found.remove("lm_head.weight"); // some exporters write the tied copy
+        if config.tie_word_embeddings || config.head() != Head::Tokens {
+            found.remove("lm_head.weight"); // some exporters write the tied copy, and some that of a reward model's base
         }
         found.retain(|name, _| !name.ends_with(".rotary_emb.inv_freq")); // older ones write what is computed
         let mut weights = BTreeMap::new();
@@ -65,6 +66,18 @@ impl Weights {
     pub(super) fn of(tensors: BTreeMap<String, Tensor>) -> Result<Self> {
         let variable = |(name, tensor)| Ok((name, Var::from_tensor(&tensor)?));
         tensors.into_iter().map(variable).collect::<Result<_>>().map(Self)
+    }
+
+    /// The trunk of a model of this shape under a head that says 0 of everything, or whatever it said before.
+    pub(super) fn under(&self, config: &ModelConfig, device: &Device) -> Result<Self> {
+        let one = |(name, shape): (String, Vec<usize>)| {
+            let tensor = match self.get(&name) {
+                Some(tensor) if tensor.dims() == shape => tensor,
+                _ => Tensor::zeros(shape, DType::F32, device)?,
+            };
+            Ok((name, tensor))
+        };
+        Self::of(parameter_shapes(config).into_iter().map(one).collect::<Result<_>>()?)
     }
 
     /// All tensors; they share the variables' memory.
@@ -121,8 +134,10 @@ pub(super) fn parameter_shapes(config: &ModelConfig) -> Vec<(String, Vec<usize>)
         shapes.extend(there.map(|(name, shape, _)| (format!("model.layers.{layer}.{name}"), shape)));
     }
     shapes.push(("model.norm.weight".to_owned(), vec![hidden]));
-    if !config.tie_word_embeddings {
-        shapes.push(("lm_head.weight".to_owned(), vec![config.vocab_size, hidden]));
+    match config.head() {
+        Head::Tokens if config.tie_word_embeddings => {}
+        Head::Tokens => shapes.push(("lm_head.weight".to_owned(), vec![config.vocab_size, hidden])),
+        head => shapes.extend(head.shapes(hidden).into_iter().map(|(name, shape)| (name.to_owned(), shape))),
     }
     shapes
 }

@@ -19,7 +19,7 @@ pub(super) fn describe(rubric: &Rubric, step: u32, graded: &[Graded], into: &mut
         put(into, format!("rewards/{name}/mean"), mean(&values));
         put(into, format!("rewards/{name}/std"), deviation(&values));
         put(into, format!("rewards/{name}/weight"), grader.weight.at(step));
-        into.insert(format!("plugin/{name}/digest"), grader.reward.digest().to_string().into());
+        into.insert(format!("plugin/{name}/digest"), grader.scorer.digest().to_string().into());
         describe_calls(name, &judgements, into);
         if let Some(digest) = shadows.get(name) {
             let both = graded.iter().map(|graded| (graded.shadows.get(name), graded.parts[index].as_ref()));

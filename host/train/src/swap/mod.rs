@@ -9,7 +9,7 @@
 mod inbox;
 mod ledger;
 
-use rewarden_runtime::{Digest, Reward, Rubric, Runtime, printable};
+use rewarden_runtime::{Digest, Rubric, Runtime, Scorer, printable};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -214,9 +214,9 @@ impl<'a> Swaps<'a> {
     }
 
     /// The component from the run's store, under the run's settings, limits and grants.
-    fn load(&self, name: &str, digest: Digest) -> Result<Reward> {
+    fn load(&self, name: &str, digest: Digest) -> Result<Scorer> {
         let spec = self.config.plugin_spec(self.config.reward_named(name)?, self.store.component(digest)?)?;
-        Ok(pollster::block_on(self.runtime.load(&spec))?.reward()?)
+        Ok(pollster::block_on(self.runtime.load(&spec))?.scorer()?)
     }
 }
 

@@ -1,0 +1,53 @@
+//! Direct preference optimisation (Rafailov et al. 2023), with these differences unless the config says otherwise:
+//!
+//! 1. The reference is what the stage starts from, read once more; of new adapters, the model under them (`reference`).
+//! 2. Its log-probabilities are computed batch by batch, so a resumed stage needs nothing stored.
+//! 3. The loss may be the paper's, the same with averaged log-ratios, or IPO's square (`loss_fn`).
+//! 4. Pairs that are too long are left out, never cut.
+
+use std::path::Path;
+
+use crate::config::{RunConfig, Stage};
+use crate::epochs::{Epochs, steps};
+use crate::error::Result;
+use crate::learner::{Learner, Plan};
+use crate::material::Material;
+use crate::observe::Observer;
+use crate::pairs::{Names, PairLessons, Terms};
+use crate::start;
+
+/// tinker's names.
+const NAMES: Names = Names {
+    loss: "dpo_loss",
+    accuracy: "accuracy",
+    margin: "margin",
+    worth: Some(["chosen_reward", "rejected_reward"]),
+};
+
+/// Runs the stage, or what is left of it. Returns its seconds.
+pub(crate) fn dpo(config: &RunConfig, material: &Material, observe: Observer) -> Result<f64> {
+    let options = &config.dpo;
+    let data = material.pairs()?;
+    let plan = Plan {
+        stage: Stage::Dpo,
+        steps: steps(data.train.len(), options.num_epochs, options.batch_size, options.max_steps),
+        save_every: options.save_every,
+        adam: options.adam.clone(),
+        about: None,
+    };
+    let read = |folder: &Path| start::read_policy(config, folder);
+    let mut learner = Learner::begin(&config.log_path, plan, read, || start::first(config, material, Stage::Dpo))?;
+    let named = (Stage::Dpo, "dpo.reference", options.reference.as_deref());
+    let reference = Some(start::reference(config, material, named, learner.policy.config())?);
+    let terms = Terms { loss: options.pair_loss(), reference, names: NAMES, key: "dpo.max_length" };
+    let lessons = PairLessons::new(data, &learner, terms, options.max_length, options.micro_batch_size)?;
+    let epochs = Epochs {
+        stage: Stage::Dpo,
+        seed: config.seed,
+        batch_size: options.batch_size,
+        learning_rate: options.learning_rate,
+        lr_schedule: options.lr_schedule,
+        eval_every: options.eval_every,
+    };
+    epochs.run(&mut learner, &lessons, observe)
+}

@@ -1,0 +1,94 @@
+//! What the stages of a run learn from: all of it is read and checked before the first stage starts.
+
+use rewarden_runtime::{Message, Role};
+
+use crate::config::{DataConfig, RunConfig, Stage};
+use crate::data::{Chain, Dataset, Example, Pair};
+use crate::error::{Error, Result};
+use crate::loss::PairLoss;
+use crate::renderer::message;
+
+/// The data of a run's stages.
+pub(crate) struct Material {
+    examples: Option<Dataset>,
+    preferences: Option<Result<Preferences>>,
+    pairs: Option<Dataset<Pair>>,
+    step_separator: String,
+}
+
+/// What a reward model learns from.
+pub(crate) enum Preferences {
+    Pairs(Dataset<Pair>, PairLoss),
+    Steps(Dataset<Chain>),
+}
+
+impl Material {
+    /// Reads what these stages need. Where the run goes on without a reward model, bad data of its stage is kept as that
+    /// stage's failure.
+    pub(crate) fn load(config: &RunConfig, stages: &[Stage]) -> Result<Self> {
+        let own = |own: &DataConfig| if own.is_empty() { config.data.clone() } else { own.clone() };
+        let preferences = || match config.prm.pair_loss() {
+            Some(loss) => Dataset::load(&own(&config.prm.data), config.seed).map(|data| Preferences::Pairs(data, loss)),
+            None => Dataset::load(&own(&config.prm.data), config.seed).map(Preferences::Steps),
+        };
+        let asks_tasks = |stage: &Stage| matches!(stage, Stage::Sft | Stage::Rl | Stage::Eval);
+        let has = |stage| stages.contains(&stage);
+        let examples = stages.iter().any(asks_tasks).then(|| Dataset::load(&config.data, config.seed)).transpose()?;
+        let preferences = has(Stage::Prm).then(preferences);
+        let pairs = has(Stage::Dpo).then(|| Dataset::load(&own(&config.dpo.data), config.seed)).transpose()?;
+        let preferences = match preferences {
+            Some(Err(error)) if !config.can_do_without(Stage::Prm) => return Err(error),
+            preferences => preferences,
+        };
+        Ok(Self { examples, preferences, pairs, step_separator: config.prm.step_separator.clone() })
+    }
+
+    /// Tasks and answers.
+    pub(crate) fn examples(&self) -> Result<&Dataset> {
+        self.examples.as_ref().ok_or_else(|| Error::config("data", "this stage needs tasks"))
+    }
+
+    /// What is wrong with the reward model's data, if the run goes on without it.
+    pub(crate) fn failure(&mut self) -> Result<()> {
+        match self.preferences.take_if(|preferences| preferences.is_err()) {
+            Some(Err(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the reward model learns from.
+    pub(crate) fn preferences(&self) -> Result<&Preferences> {
+        let missing = || Error::config("prm.data", "this stage needs pairs of answers or labelled steps");
+        self.preferences.as_ref().and_then(|preferences| preferences.as_ref().ok()).ok_or_else(missing)
+    }
+
+    /// What DPO learns from.
+    pub(crate) fn pairs(&self) -> Result<&Dataset<Pair>> {
+        self.pairs.as_ref().ok_or_else(|| Error::config("dpo.data", "this stage needs pairs"))
+    }
+
+    /// Every conversation to be trained on: what a tokenizer for them should be good at.
+    pub(crate) fn conversations(&self) -> Vec<Vec<Message>> {
+        let mut all: Vec<Vec<Message>> = vec![];
+        all.extend(self.examples.iter().flat_map(|data| &data.train).map(Example::messages));
+        match &self.preferences {
+            Some(Ok(Preferences::Pairs(data, _))) => all.extend(data.train.iter().flat_map(answered)),
+            Some(Ok(Preferences::Steps(data))) => {
+                all.extend(data.train.iter().map(|chain| chain_messages(chain, &self.step_separator)));
+            }
+            Some(Err(_)) | None => {}
+        }
+        all.extend(self.pairs.iter().flat_map(|data| &data.train).flat_map(answered));
+        all
+    }
+}
+
+/// Both conversations of a pair.
+fn answered(pair: &Pair) -> [Vec<Message>; 2] {
+    [&pair.chosen, &pair.rejected].map(|answer| pair.prompt.iter().chain(answer).cloned().collect())
+}
+
+/// The conversation of a chain.
+pub(crate) fn chain_messages(chain: &Chain, separator: &str) -> Vec<Message> {
+    chain.prompt.iter().cloned().chain([message(Role::Assistant, chain.steps.join(separator))]).collect()
+}
