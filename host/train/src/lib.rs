@@ -58,7 +58,7 @@ pub use config::{
     PrmConfig, PrmLossFn, RewardConfig, RewardModelConfig, RlConfig, RunConfig, SftConfig, Stage, TINY, nearest,
     nearest_name,
 };
-pub use data::{Arithmetic, Chain, Dataset, Example, Pair, Row, Task, read_jsonl};
+pub use data::{Arithmetic, Chain, Columns, Dataset, Example, Pair, Row, Task, read_jsonl};
 pub use error::{Error, Result};
 pub use eval::Evaluation;
 pub use gradient::{Gradients, gradients, log_probs, mean_nll};
@@ -73,7 +73,7 @@ pub use observe::{Event, Observer};
 pub use optim::{Optimizer, learning_rate};
 pub use pass_at_k::pass_at_k;
 pub use plugin_store::{Pinned, PluginStore, pinned};
-pub use renderer::{Rendered, Renderer, RendererName, TrainOnWhat, message};
+pub use renderer::{Conversation, Rendered, Renderer, RendererName, TrainOnWhat, message};
 pub use replay::{StoredRollout, StoredScore};
 pub use reward_model::{reward_model_graders, trained_scorer};
 pub use rollout::{Plan, Rollout, roll_out};

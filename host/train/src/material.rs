@@ -3,10 +3,10 @@
 use rewarden_runtime::{Message, Role};
 
 use crate::config::{DataConfig, RunConfig, Stage};
-use crate::data::{Chain, Dataset, Example, Pair};
+use crate::data::{Chain, Dataset, Pair};
 use crate::error::{Error, Result};
 use crate::loss::PairLoss;
-use crate::renderer::message;
+use crate::renderer::{Conversation, message};
 
 /// The data of a run's stages.
 pub(crate) struct Material {
@@ -67,24 +67,28 @@ impl Material {
         self.pairs.as_ref().ok_or_else(|| Error::config("dpo.data", "this stage needs pairs"))
     }
 
-    /// Every conversation to be trained on: what a tokenizer for them should be good at.
-    pub(crate) fn conversations(&self) -> Vec<Vec<Message>> {
-        let mut all: Vec<Vec<Message>> = vec![];
-        all.extend(self.examples.iter().flat_map(|data| &data.train).map(Example::messages));
+    /// The texts of every conversation to be trained on: what a tokenizer for them should be good at.
+    pub(crate) fn texts(&self, texts: impl Fn(Conversation) -> Vec<String>) -> Vec<String> {
+        let mut all: Vec<String> = vec![];
+        for example in self.examples.iter().flat_map(|data| &data.train) {
+            let messages = example.messages();
+            all.extend(texts(Conversation { messages: &messages, tools: &example.task.tools }));
+        }
+        let mut answered = |messages: Vec<Message>| all.extend(texts((&messages).into()));
         match &self.preferences {
-            Some(Ok(Preferences::Pairs(data, _))) => all.extend(data.train.iter().flat_map(answered)),
+            Some(Ok(Preferences::Pairs(data, _))) => data.train.iter().flat_map(both).for_each(&mut answered),
             Some(Ok(Preferences::Steps(data))) => {
-                all.extend(data.train.iter().map(|chain| chain_messages(chain, &self.step_separator)));
+                data.train.iter().map(|chain| chain_messages(chain, &self.step_separator)).for_each(&mut answered);
             }
             Some(Err(_)) | None => {}
         }
-        all.extend(self.pairs.iter().flat_map(|data| &data.train).flat_map(answered));
+        self.pairs.iter().flat_map(|data| &data.train).flat_map(both).for_each(answered);
         all
     }
 }
 
 /// Both conversations of a pair.
-fn answered(pair: &Pair) -> [Vec<Message>; 2] {
+fn both(pair: &Pair) -> [Vec<Message>; 2] {
     [&pair.chosen, &pair.rejected].map(|answer| pair.prompt.iter().chain(answer).cloned().collect())
 }
 

@@ -47,6 +47,21 @@ pub struct Rendered {
     pub trained: Vec<bool>,
 }
 
+/// What is rendered: messages, and the functions that may be called in them.
+#[derive(Clone, Copy, Debug)]
+pub struct Conversation<'a> {
+    /// The messages.
+    pub messages: &'a [Message],
+    /// OpenAI function schemas, each a JSON text.
+    pub tools: &'a [String],
+}
+
+impl<'a, T: AsRef<[Message]> + ?Sized> From<&'a T> for Conversation<'a> {
+    fn from(messages: &'a T) -> Self {
+        Self { messages: messages.as_ref(), tools: &[] }
+    }
+}
+
 /// Turns messages into tokens and sampled tokens into messages.
 pub struct Renderer {
     format: Format,
@@ -90,34 +105,37 @@ impl Renderer {
     }
 
     /// The tokens after which a policy writes the next assistant message.
-    pub fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>> {
+    pub fn prompt<'a>(&self, conversation: impl Into<Conversation<'a>>) -> Result<Vec<u32>> {
+        let conversation = conversation.into();
         let pieces = match &self.format {
-            Format::Qwen3(name) => qwen3::prompt(messages, *name),
-            Format::Template(template) => templated::prompt(template, messages, &self.tokenizer)?,
+            Format::Qwen3(name) => qwen3::prompt(conversation, *name),
+            Format::Template(template) => templated::prompt(template, conversation, &self.tokenizer)?,
         };
         Ok(self.encode(pieces)?.tokens)
     }
 
     /// A whole conversation and which of its tokens are trained.
-    pub fn supervised(&self, messages: &[Message], train_on: TrainOnWhat) -> Result<Rendered> {
+    pub fn supervised<'a>(&self, conversation: impl Into<Conversation<'a>>, train_on: TrainOnWhat) -> Result<Rendered> {
+        let conversation = conversation.into();
+        let messages = conversation.messages;
         let last = messages.len().saturating_sub(1);
         let trains = |index: usize| match train_on {
             TrainOnWhat::LastAssistantMessage => index == last,
             TrainOnWhat::AllAssistantMessages => messages[index].role == Role::Assistant,
         };
-        self.conversation(messages, trains)
+        self.conversation(conversation, trains)
     }
 
     /// A conversation in which what the assistant says after the prompt is trained: what it may be judged by.
     pub(crate) fn answered(&self, prompt: &[Message], answer: &[Message]) -> Result<Rendered> {
         let messages: Vec<Message> = prompt.iter().chain(answer).cloned().collect();
-        self.conversation(&messages, |index| index >= prompt.len() && messages[index].role == Role::Assistant)
+        self.conversation((&messages).into(), |index| index >= prompt.len() && messages[index].role == Role::Assistant)
     }
 
-    fn conversation(&self, messages: &[Message], trains: impl Fn(usize) -> bool) -> Result<Rendered> {
+    fn conversation(&self, conversation: Conversation, trains: impl Fn(usize) -> bool) -> Result<Rendered> {
         let pieces = match &self.format {
-            Format::Qwen3(name) => qwen3::conversation(messages, *name, trains),
-            Format::Template(template) => templated::conversation(template, messages, &self.tokenizer, trains)?,
+            Format::Qwen3(name) => qwen3::conversation(conversation, *name, trains),
+            Format::Template(template) => templated::conversation(template, conversation, &self.tokenizer, trains)?,
         };
         self.encode(pieces)
     }
@@ -143,12 +161,18 @@ impl Renderer {
 }
 
 /// The stretches of plain text in a conversation in Qwen3's format: what a tokenizer for it should be good at.
-pub(crate) fn texts(messages: &[Message], name: RendererName) -> Vec<String> {
+pub(crate) fn texts(conversation: Conversation, name: RendererName) -> Vec<String> {
     let text = |piece| match piece {
         Piece::Text { text, .. } => Some(text),
         Piece::Special { .. } => None,
     };
-    merged(qwen3::conversation(messages, name, |_| false)).into_iter().filter_map(text).collect()
+    merged(qwen3::conversation(conversation, name, |_| false)).into_iter().filter_map(text).collect()
+}
+
+/// JSON as chat templates write it, keys in their order.
+pub(crate) fn python_json(text: &str) -> std::result::Result<String, String> {
+    let value: minijinja::Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    json::dumps(&value).map_err(|e| e.to_string())
 }
 
 /// A plain message.

@@ -46,7 +46,7 @@ pub(crate) fn check_lengths<'a>(
 ) -> Result<()> {
     let longest = policy.config().max_position_embeddings;
     for task in tasks {
-        let prompt = renderer.prompt(&task.prompt)?.len();
+        let prompt = renderer.prompt(task.conversation())?.len();
         if prompt + max_tokens > longest {
             let message = format!(
                 "the prompt of task {} has {prompt} tokens; with `max_tokens` = {max_tokens} that is more than the model's \
@@ -73,7 +73,7 @@ pub fn roll_out(
     };
     let request = |(group, task): (usize, &&Task)| {
         let seeds = (0..plan.group_size).map(|attempt| seed(group, attempt)).collect();
-        Ok(Request { prompt: renderer.prompt(&task.prompt)?, seeds })
+        Ok(Request { prompt: renderer.prompt(task.conversation())?, seeds })
     };
     let requests: Vec<Request> = tasks.iter().enumerate().map(request).collect::<Result<_>>()?;
     let stops = |token| renderer.tokenizer().stops(token);

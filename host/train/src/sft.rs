@@ -19,7 +19,7 @@ use crate::material::Material;
 use crate::objective::Objective;
 use crate::observe::{Event, Observer};
 use crate::optim::learning_rate;
-use crate::renderer::Renderer;
+use crate::renderer::{Conversation, Renderer};
 use crate::run_dir::Metrics;
 use crate::start;
 
@@ -79,7 +79,9 @@ fn data(renderer: &Renderer, examples: &[Example], options: &SftConfig) -> Resul
     let answered = examples.iter().filter(|example| !example.answer.is_empty());
     answered
         .map(|example| {
-            let mut rendered = renderer.supervised(&example.messages(), options.train_on_what)?;
+            let messages = example.messages();
+            let conversation = Conversation { messages: &messages, tools: &example.task.tools };
+            let mut rendered = renderer.supervised(conversation, options.train_on_what)?;
             rendered.tokens.truncate(options.max_length);
             rendered.trained.truncate(options.max_length);
             Ok(Datum { tokens: rendered.tokens, trained: rendered.trained })

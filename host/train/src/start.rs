@@ -187,8 +187,7 @@ pub(crate) fn named(config: &RunConfig, material: &Material) -> Result<Model> {
         return read_policy(config, config.model_path());
     }
     let name = config.renderer_name.unwrap_or(RendererName::Qwen3);
-    let conversations = material.conversations();
-    let texts: Vec<String> = conversations.iter().flat_map(|messages| renderer::texts(messages, name)).collect();
+    let texts = material.texts(|conversation| renderer::texts(conversation, name));
     let tokenizer = Tokenizer::learn(&texts)?;
     let shape = ModelConfig::tiny(tokenizer.vocab_size(), tokenizer.id(IM_END).unwrap_or_default());
     let policy = Policy::random(shape, config.seed)?;

@@ -109,6 +109,7 @@ impl Arithmetic {
                 id,
                 data_source: "arithmetic".into(),
                 prompt: problem.prompt(),
+                tools: vec![],
                 ground_truth: problem.result().to_string(),
                 extra: "{}".into(),
             };

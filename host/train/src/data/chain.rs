@@ -58,7 +58,7 @@ fn list<T>(
     key: &str,
     item: impl Fn(&Value) -> std::result::Result<T, String>,
 ) -> std::result::Result<Vec<T>, String> {
-    let items = match row.remove(key) {
+    let items = match row.take(key)? {
         Some(Value::Array(items)) => items,
         Some(other) => return Err(format!("`{key}` is {}, expected a list", kind(&other))),
         None => return Err(format!("`{key}` is missing")),

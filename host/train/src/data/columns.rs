@@ -1,13 +1,81 @@
-//! What rows of every shape have in common: columns of text, and lists of messages.
+//! What rows of every shape have in common: columns of text, lists of messages, tools.
 
 use rewarden_runtime::{Message, Role, ToolCall};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
-use crate::renderer::message;
+use crate::renderer::{message, python_json};
 
-/// The columns of a row; what a shape knows is taken out, what is left goes to the grader.
-pub(super) type Columns = Map<String, Value>;
+/// The columns of a row, each as its JSON text: a chat template shows tools and arguments with their keys in the row's own
+/// order, which a parsed object forgets. What a shape knows is taken out, what is left goes to the grader. A null is as
+/// good as no column.
+#[derive(Clone)]
+pub struct Columns(BTreeMap<String, Box<RawValue>>);
+
+impl Columns {
+    /// Reads one JSON object.
+    pub fn parse(json: &[u8]) -> serde_json::Result<Self> {
+        let mut columns: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(json)?;
+        columns.retain(|_, column| column.get() != "null");
+        Ok(Self(columns))
+    }
+
+    /// The names of the columns.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
+    /// Whether a column is there and an object.
+    pub(super) fn has_object(&self, key: &str) -> bool {
+        self.0.get(key).is_some_and(|column| column.get().starts_with('{'))
+    }
+
+    /// Takes a column out.
+    pub(super) fn take(&mut self, key: &str) -> std::result::Result<Option<Value>, String> {
+        self.0.remove(key).map(|column| parsed(&column, key)).transpose()
+    }
+
+    /// Takes a column out that is an object, column by column.
+    pub(super) fn take_object(&mut self, key: &str) -> std::result::Result<Self, String> {
+        match self.0.remove(key) {
+            Some(column) if column.get().starts_with('{') => {
+                Self::parse(column.get().as_bytes()).map_err(|e| format!("`{key}`: {e}"))
+            }
+            Some(column) => Err(format!("`{key}` is {}, expected an object", kind(&parsed(&column, key)?))),
+            None => Err(format!("`{key}` is missing")),
+        }
+    }
+
+    /// Adds what another object holds, in place of what is there under the same names.
+    pub(super) fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    /// Reads a column as JSON that is the text of an object.
+    pub(super) fn unfold(&mut self, key: &str) {
+        let text = self.0.get(key).and_then(|column| serde_json::from_str::<String>(column.get()).ok());
+        let object =
+            text.filter(|text| text.trim_start().starts_with('{')).and_then(|text| RawValue::from_string(text).ok());
+        self.0.extend(object.map(|object| (key.to_owned(), object)));
+    }
+
+    /// What is left, as a JSON object.
+    pub(super) fn rest(&self) -> std::result::Result<String, String> {
+        let columns = self.0.iter().map(|(key, column)| Ok((key.clone(), parsed(column, key)?)));
+        Ok(Value::Object(columns.collect::<std::result::Result<Map<_, _>, String>>()?).to_string())
+    }
+}
+
+fn parsed<T: DeserializeOwned>(json: &RawValue, key: &str) -> std::result::Result<T, String> {
+    serde_json::from_str(json.get()).map_err(|e| format!("`{key}`: {e}"))
+}
 
 /// A column that must be there.
 pub(super) fn text(row: &mut Columns, key: &str) -> std::result::Result<String, String> {
@@ -16,10 +84,10 @@ pub(super) fn text(row: &mut Columns, key: &str) -> std::result::Result<String, 
 
 /// A column of text, or of a number as text.
 pub(super) fn optional_text(row: &mut Columns, key: &str) -> std::result::Result<Option<String>, String> {
-    match row.remove(key) {
+    match row.take(key)? {
         Some(Value::String(text)) => Ok(Some(text)),
         Some(Value::Number(number)) => Ok(Some(number.to_string())),
-        Some(Value::Null) | None => Ok(None),
+        None => Ok(None),
         Some(other) => Err(format!("`{key}` is {}, expected a string", kind(&other))),
     }
 }
@@ -28,71 +96,92 @@ pub(super) fn optional_text(row: &mut Columns, key: &str) -> std::result::Result
 #[derive(Deserialize)]
 struct RawMessage {
     role: String,
-    #[serde(default)]
     content: Option<String>,
-    #[serde(default)]
     name: Option<String>,
-    #[serde(default)]
-    tool_calls: Vec<RawCall>,
-    #[serde(default)]
+    tool_calls: Option<Vec<RawCall>>,
     tool_call_id: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct RawCall {
     #[serde(default)]
-    id: String,
+    id: Option<String>,
     function: RawFunction,
 }
 
 #[derive(Deserialize)]
 struct RawFunction {
     name: String,
-    #[serde(default)]
-    arguments: Value,
+    arguments: Option<Box<RawValue>>,
 }
 
 /// A column with one side of a conversation: a list of messages, or the text of one by `role`.
 pub(super) fn spoken(row: &mut Columns, key: &str, role: Role) -> std::result::Result<Vec<Message>, String> {
-    match row.remove(key) {
-        Some(Value::String(text)) => Ok(vec![message(role, text)]),
-        Some(list) => messages(list, key),
-        None => Err(format!("`{key}` is missing")),
+    match row.0.get(key) {
+        Some(column) if column.get().starts_with('"') => Ok(vec![message(role, text(row, key)?)]),
+        _ => messages(row, key),
     }
 }
 
-/// A list of messages.
-pub(super) fn messages(value: Value, key: &str) -> std::result::Result<Vec<Message>, String> {
-    let Value::Array(items) = value else { return Err(format!("`{key}` is {}, expected a list", kind(&value))) };
-    items
-        .into_iter()
-        .enumerate()
-        .map(|(index, item)| one_message(item).map_err(|e| format!("`{key}[{index}]`: {e}")))
-        .collect()
+/// A column that is a list of messages.
+pub(super) fn messages(row: &mut Columns, key: &str) -> std::result::Result<Vec<Message>, String> {
+    let column = row.0.remove(key).ok_or_else(|| format!("`{key}` is missing"))?;
+    if !column.get().starts_with('[') {
+        return Err(format!("`{key}` is {}, expected a list", kind(&parsed(&column, key)?)));
+    }
+    let items: Vec<Box<RawValue>> = parsed(&column, key)?;
+    let item = |(index, item): (usize, Box<RawValue>)| {
+        let raw = serde_json::from_str(item.get()).map_err(|e| e.to_string());
+        raw.and_then(one_message).map_err(|e| format!("`{key}[{index}]`: {e}"))
+    };
+    items.into_iter().enumerate().map(item).collect()
 }
 
-fn one_message(value: Value) -> std::result::Result<Message, String> {
-    let raw: RawMessage = serde_json::from_value(value).map_err(|e| e.to_string())?;
+fn one_message(raw: RawMessage) -> std::result::Result<Message, String> {
     let role = match raw.role.as_str() {
         "developer" => Some(Role::System),
         name => Role::named(name),
     };
     let role = role.ok_or_else(|| format!("role `{}`; known are system, user, assistant and tool", raw.role))?;
-    let call = |call: RawCall| ToolCall {
-        id: call.id,
-        name: call.function.name,
-        arguments: match call.function.arguments {
-            Value::String(text) => text,
-            other => other.to_string(),
-        },
-    };
+    let tool_calls = raw.tool_calls.unwrap_or_default().into_iter().map(call);
     Ok(Message {
         role,
         content: raw.content.unwrap_or_default(),
         name: raw.name,
-        tool_calls: raw.tool_calls.into_iter().map(call).collect(),
+        tool_calls: tool_calls.collect::<std::result::Result<_, String>>()?,
         tool_call_id: raw.tool_call_id,
     })
+}
+
+/// Arguments are text in the contract. An object becomes the text that chat templates make of it, so that it is shown as
+/// they would show it.
+fn call(call: RawCall) -> std::result::Result<ToolCall, String> {
+    let arguments = match &call.function.arguments {
+        None => "{}".to_owned(),
+        Some(json) if json.get().starts_with('"') => parsed(json, "arguments")?,
+        Some(json) => python_json(json.get()).map_err(|e| format!("`arguments`: {e}"))?,
+    };
+    Ok(ToolCall { id: call.id.unwrap_or_default(), name: call.function.name, arguments })
+}
+
+/// The functions that a row's `tools` offers, each as the JSON text of its schema; the column stays, for the grader.
+pub(super) fn tools(row: &Columns) -> std::result::Result<Vec<String>, String> {
+    let Some(column) = row.0.get("tools") else { return Ok(vec![]) };
+    let inner: Option<String> = serde_json::from_str(column.get()).ok();
+    let json = inner.as_deref().unwrap_or(column.get());
+    let items: Vec<Box<RawValue>> = serde_json::from_str(json)
+        .map_err(|_| "`tools` is no list: expected a list of OpenAI function schemas, or its JSON text".to_owned())?;
+    let schema = |(index, item): (usize, Box<RawValue>)| {
+        let value: Value = parsed(&item, &format!("tools[{index}]"))?;
+        match value["function"]["name"].is_string() {
+            true => python_json(item.get()).map_err(|e| format!("`tools[{index}]`: {e}")),
+            false => Err(format!(
+                "`tools[{index}]` has no `function.name`: expected {{\"type\": \"function\", \"function\": {{\"name\": .., \
+                 \"description\": .., \"parameters\": ..}}}}"
+            )),
+        }
+    };
+    items.into_iter().enumerate().map(schema).collect()
 }
 
 /// What a value is, in words.

@@ -1,10 +1,9 @@
 //! Files of rows: one JSON object a line, read as whatever kind of row is asked for.
 
-use serde_json::{Map, Value};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use super::Row;
+use super::{Columns, Row};
 use crate::error::{Error, Result};
 
 /// Longest accepted line: longer than any chat, short enough that a wrong file cannot exhaust memory.
@@ -33,7 +32,7 @@ pub fn read_jsonl<T: Row>(file: &Path, rows_max: usize) -> Result<Vec<T>> {
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        let row: Map<String, Value> = serde_json::from_slice(&line).map_err(|e| failed(not_json(&e)))?;
+        let row = Columns::parse(&line).map_err(|e| failed(not_json(&e)))?;
         rows.extend(T::read(row, &format!("row-{number}")).map_err(failed)?);
     }
     match rows.is_empty() {

@@ -11,13 +11,13 @@ mod pair;
 
 pub use arithmetic::Arithmetic;
 pub use chain::Chain;
+pub use columns::Columns;
 pub use example::{Example, Task};
 pub use file::read_jsonl;
 pub use pair::Pair;
 
 use rand::seq::SliceRandom;
 use rewarden_runtime::Message;
-use serde_json::{Map, Value};
 use std::collections::HashSet;
 
 use crate::config::DataConfig;
@@ -27,7 +27,7 @@ use crate::seed::{self, Purpose};
 /// One kind of thing to learn from, and where it comes from.
 pub trait Row: Sized {
     /// What one row of a file holds: mostly one. `id` is its name where it has none; the error says what is wrong with it.
-    fn read(row: Map<String, Value>, id: &str) -> std::result::Result<Vec<Self>, String>;
+    fn read(row: Columns, id: &str) -> std::result::Result<Vec<Self>, String>;
 
     /// Generated arithmetic of this kind.
     fn generate(arithmetic: &Arithmetic, seed: u64) -> Dataset<Self>;

@@ -36,7 +36,7 @@ impl Row for Pair {
                 return Err(format!("`{key}` is empty"));
             }
         }
-        let margin = match row.remove("margin") {
+        let margin = match row.take("margin")? {
             None => 0.0,
             Some(value) => value.as_f64().ok_or_else(|| format!("`margin` is {}, expected a number", kind(&value)))?,
         };

@@ -2,14 +2,14 @@
 
 use rewarden_runtime::{Message, Role};
 
-use super::{Piece, RendererName};
+use super::{Conversation, Piece, RendererName};
 use crate::tokenizer::{IM_END, IM_START};
 
 const NO_THOUGHT: &str = "<think>\n\n</think>\n\n";
 
 /// What a policy continues with its next message.
-pub(super) fn prompt(messages: &[Message], name: RendererName) -> Vec<Piece> {
-    let mut pieces = conversation(messages, name, |_| false);
+pub(super) fn prompt(conversation: Conversation, name: RendererName) -> Vec<Piece> {
+    let mut pieces = self::conversation(conversation, name, |_| false);
     pieces.extend(opening(Role::Assistant));
     if name == RendererName::Qwen3DisableThinking {
         pieces.push(Piece::text(NO_THOUGHT));
@@ -31,14 +31,19 @@ fn closing(trained: bool) -> [Piece; 2] {
 }
 
 /// A whole conversation; `trains` tells which messages are learnt.
-pub(super) fn conversation(messages: &[Message], name: RendererName, trains: impl Fn(usize) -> bool) -> Vec<Piece> {
+pub(super) fn conversation(
+    Conversation { messages, tools }: Conversation,
+    name: RendererName,
+    trains: impl Fn(usize) -> bool,
+) -> Vec<Piece> {
     let last_query = messages.iter().rposition(is_query);
-    let mut pieces = vec![];
+    let mut pieces = offer(messages, tools);
     for (index, message) in messages.iter().enumerate() {
         let neighbour_is_tool = |other: Option<usize>| {
             other.and_then(|other| messages.get(other)).is_some_and(|other| other.role == Role::Tool)
         };
         match message.role {
+            Role::System if index == 0 && !tools.is_empty() => (), // said with the tools
             Role::System | Role::User => {
                 pieces.extend(opening(message.role));
                 pieces.push(Piece::text(&message.content));
@@ -63,6 +68,26 @@ pub(super) fn conversation(messages: &[Message], name: RendererName, trains: imp
     }
     pieces
 }
+
+/// The system's message that offers tools, after what the conversation's own says.
+fn offer(messages: &[Message], tools: &[String]) -> Vec<Piece> {
+    if tools.is_empty() {
+        return vec![];
+    }
+    let system = messages.first().filter(|first| first.role == Role::System);
+    let said = system.map_or(String::new(), |system| format!("{}\n\n", system.content));
+    let tools: String = tools.iter().map(|tool| format!("\n{tool}")).collect();
+    let mut pieces = opening(Role::System).to_vec();
+    pieces.push(Piece::text(format!("{said}{OFFER}{tools}{HOW_TO_CALL}")));
+    pieces.extend(closing(false));
+    pieces
+}
+
+const OFFER: &str = "# Tools\n\nYou may call one or more functions to assist with the user query.\n\nYou are provided with \
+                     function signatures within <tools></tools> XML tags:\n<tools>";
+const HOW_TO_CALL: &str = "\n</tools>\n\nFor each function call, return a json object with function name and arguments within \
+                           <tool_call></tool_call> XML tags:\n<tool_call>\n{\"name\": <function-name>, \"arguments\": \
+                           <args-json-object>}\n</tool_call>";
 
 /// Where an assistant message stands: thoughts are shown only on messages that answer the last query.
 struct Place {

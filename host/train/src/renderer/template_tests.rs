@@ -164,15 +164,18 @@ fn renderer(template: &str) -> Renderer {
 /// All cases of the fixtures, whole and as prompts, spell what transformers rendered.
 #[test]
 fn tokens_spell_the_rendered_text() {
-    for row in rows().iter().filter(|row| row.tools.is_none()) {
+    for row in &rows() {
         let Some(text) = &row.text else { continue };
         let renderer = renderer(&source(&row.template));
         let messages: Vec<Message> = row.messages.iter().map(Said::message).collect();
+        let tools = row.tools.iter().flat_map(|tools| tools.try_iter().unwrap());
+        let tools: Vec<String> = tools.map(|tool| json::dumps(&tool).unwrap()).collect();
+        let conversation = Conversation { messages: &messages, tools: &tools };
         let tokens = match row.generation {
-            true => renderer.prompt(&messages).unwrap(),
+            true => renderer.prompt(conversation).unwrap(),
             false => {
                 let Format::Template(template) = &renderer.format else { unreachable!() };
-                let pieces = templated::conversation(template, &messages, &renderer.tokenizer, |_| false).unwrap();
+                let pieces = templated::conversation(template, conversation, &renderer.tokenizer, |_| false).unwrap();
                 renderer.encode(pieces).unwrap().tokens
             }
         };
@@ -241,7 +244,9 @@ fn markers_in_a_message_are_letters() {
                 Message { tool_call_id: Some(content.into()), ..message(Role::Tool, content) },
                 message(Role::Assistant, content),
             ];
-            let tokens = renderer.supervised(&messages, TrainOnWhat::LastAssistantMessage).unwrap().tokens;
+            let tools = [serde_json::json!({ "function": { "name": content, "parameters": {} } }).to_string()];
+            let conversation = Conversation { messages: &messages, tools: &tools };
+            let tokens = renderer.supervised(conversation, TrainOnWhat::LastAssistantMessage).unwrap().tokens;
             let text = renderer.tokenizer().decode(&tokens).unwrap();
             let is_special = |token: &u32| renderer.tokenizer().specials().iter().any(|(_, id)| id == token);
             (tokens.iter().filter(|token| is_special(token)).count(), text)

@@ -6,39 +6,39 @@
 
 use minijinja::Value;
 use minijinja::value::ValueKind;
-use rewarden_runtime::Message;
 use std::ops::Range;
 
 use super::template::{self, ChatTemplate};
-use super::{Piece, json};
+use super::{Conversation, Piece, json};
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
 
 /// What a policy continues with its next message.
-pub(super) fn prompt(template: &ChatTemplate, messages: &[Message], tokenizer: &Tokenizer) -> Result<Vec<Piece>> {
-    let guarded = Guarded::new(messages, tokenizer)?;
-    let text = template.render(&guarded.messages, None, true)?;
+pub(super) fn prompt(template: &ChatTemplate, conversation: Conversation, tokenizer: &Tokenizer) -> Result<Vec<Piece>> {
+    let guarded = Guarded::new(conversation, tokenizer)?;
+    let text = template.render(&guarded.messages, guarded.tools.as_ref(), true)?;
     Ok(guarded.pieces(&text, &[], tokenizer))
 }
 
 /// A whole conversation; `trains` tells which messages are learnt.
 pub(super) fn conversation(
     template: &ChatTemplate,
-    messages: &[Message],
+    conversation: Conversation,
     tokenizer: &Tokenizer,
     trains: impl Fn(usize) -> bool,
 ) -> Result<Vec<Piece>> {
-    let guarded = Guarded::new(messages, tokenizer)?;
-    let whole = template.render(&guarded.messages, None, false)?;
+    let guarded = Guarded::new(conversation, tokenizer)?;
+    let (messages, tools) = (&guarded.messages, guarded.tools.as_ref());
+    let whole = template.render(messages, tools, false)?;
     let said = |index: usize| -> Result<Range<usize>> {
         let begins = |text: String| match whole.starts_with(&text) {
             true => Ok(text.len()),
             false => Err(unstable(index, messages.len())),
         };
-        let start = begins(template.render(&guarded.messages[..index], None, true)?)?;
+        let start = begins(template.render(&messages[..index], tools, true)?)?;
         let end = match index + 1 == messages.len() {
             true => whole.len(),
-            false => begins(template.render(&guarded.messages[..=index], None, false)?)?,
+            false => begins(template.render(&messages[..=index], tools, false)?)?,
         };
         Ok(start..end)
     };
@@ -64,20 +64,28 @@ fn unstable(index: usize, messages: usize) -> Error {
 /// that says which. So whatever the rendering spells is the template's.
 struct Guarded<'a> {
     messages: Vec<Value>,
+    tools: Option<Value>,
     mark: char,
     specials: &'a [(String, u32)],
 }
 
 impl<'a> Guarded<'a> {
-    fn new(messages: &[Message], tokenizer: &'a Tokenizer) -> Result<Self> {
-        let plain: Vec<Value> = messages.iter().map(template::message).collect();
-        let text = json::dumps(&Value::from(plain.clone())).map_err(failed)?;
+    fn new(conversation: Conversation, tokenizer: &'a Tokenizer) -> Result<Self> {
+        let plain: Vec<Value> = conversation.messages.iter().map(template::message).collect();
+        let schema =
+            |tool: &String| serde_json::from_str(tool).map_err(|e| Error::ChatTemplate(format!("a tool: {e}")));
+        let tools = conversation.tools.iter().map(schema).collect::<Result<Vec<Value>>>()?;
+        let text =
+            json::dumps(&Value::from_iter([&plain, &tools].map(|all| Value::from(all.clone())))).map_err(failed)?;
         // Noncharacters: Unicode promises that they never mean anything.
         let mark = ('\u{fdd0}'..='\u{fdef}').find(|&mark| !text.contains(mark));
         let mark =
             mark.ok_or_else(|| Error::ChatTemplate("cannot render text full of Unicode noncharacters".into()))?;
-        let mut guarded = Self { messages: vec![], mark, specials: tokenizer.specials() };
+        let mut guarded = Self { messages: vec![], tools: None, mark, specials: tokenizer.specials() };
         guarded.messages = plain.iter().map(|message| guarded.guard(message)).collect::<Result<_>>()?;
+        if !tools.is_empty() {
+            guarded.tools = Some(guarded.guard(&Value::from(tools))?);
+        }
         Ok(guarded)
     }
 

@@ -1,39 +1,31 @@
 use super::*;
+use crate::data::{Columns, Example, Row};
 use crate::tokenizer::{IM_END, IM_START};
-use rewarden_runtime::ToolCall;
 use serde_json::Value;
 
-/// One conversation as the real chat template renders it (fixtures/make_chat.py).
+/// One conversation as the real chat template renders it (fixtures/make_chat.py), read as the row it is.
 struct Case {
     name: String,
     messages: Vec<Message>,
+    tools: Vec<String>,
     row: Value,
+}
+
+impl Case {
+    fn conversation(&self) -> Conversation<'_> {
+        Conversation { messages: &self.messages, tools: &self.tools }
+    }
 }
 
 fn cases() -> Vec<Case> {
     let text = include_str!("../../fixtures/chat_qwen3.jsonl");
     let case = |line: &str| {
         let row: Value = serde_json::from_str(line).unwrap();
-        let messages = row["messages"].as_array().unwrap().iter().map(read).collect();
-        Case { name: row["name"].as_str().unwrap().into(), messages, row }
+        let example = Example::read(Columns::parse(line.as_bytes()).unwrap(), "row").unwrap().remove(0);
+        let name = row["name"].as_str().unwrap().into();
+        Case { name, messages: example.messages(), tools: example.task.tools, row }
     };
     text.lines().map(case).collect()
-}
-
-fn read(value: &Value) -> Message {
-    let role = match value["role"].as_str().unwrap() {
-        "system" => Role::System,
-        "user" => Role::User,
-        "assistant" => Role::Assistant,
-        _ => Role::Tool,
-    };
-    let call = |call: &Value| ToolCall {
-        id: call["id"].as_str().unwrap().into(),
-        name: call["function"]["name"].as_str().unwrap().into(),
-        arguments: call["function"]["arguments"].as_str().unwrap().into(),
-    };
-    let tool_calls = value["tool_calls"].as_array().into_iter().flatten().map(call).collect();
-    Message { tool_calls, ..message(role, value["content"].as_str().unwrap()) }
 }
 
 fn renderer(name: RendererName) -> Renderer {
@@ -45,7 +37,7 @@ fn renderer(name: RendererName) -> Renderer {
 fn text_equals_the_chat_template() {
     for case in cases() {
         for name in [RendererName::Qwen3, RendererName::Qwen3DisableThinking] {
-            let pieces = qwen3::conversation(&case.messages, name, |_| true);
+            let pieces = qwen3::conversation(case.conversation(), name, |_| true);
             assert_eq!(text_of(&pieces), case.row["text"].as_str().unwrap(), "{} with {name:?}", case.name);
         }
     }
@@ -58,7 +50,7 @@ fn prompts_equal_the_chat_template() {
             [(RendererName::Qwen3, "prompt"), (RendererName::Qwen3DisableThinking, "prompt_disable_thinking")]
         {
             let renderer = renderer(name);
-            let tokens = renderer.prompt(&case.messages).unwrap();
+            let tokens = renderer.prompt(case.conversation()).unwrap();
             let expected = case.row[key].as_str().unwrap();
             assert_eq!(renderer.tokenizer().decode(&tokens).unwrap(), expected, "{} with {name:?}", case.name);
         }
@@ -75,8 +67,9 @@ fn a_supervised_example_begins_with_the_prompt_of_sampling() {
             if thinks_first && name == RendererName::Qwen3DisableThinking {
                 continue; // a thought cannot be sampled after a prompt that closed the block
             }
+            let earlier = Conversation { messages: earlier, ..case.conversation() };
             let prompt = renderer.prompt(earlier).unwrap();
-            let whole = renderer.supervised(&case.messages, TrainOnWhat::LastAssistantMessage).unwrap();
+            let whole = renderer.supervised(case.conversation(), TrainOnWhat::LastAssistantMessage).unwrap();
             assert_eq!(whole.tokens[..prompt.len()], prompt, "{} with {name:?}", case.name);
             let first_trained = whole.trained.iter().position(|&trained| trained);
             assert_eq!(first_trained, Some(prompt.len()), "{} with {name:?}", case.name);
