@@ -72,6 +72,19 @@ fn rows_of_every_shape_are_learnt_from() {
     finish(command);
 }
 
+#[test]
+fn rows_left_out_are_counted() {
+    let run = folder();
+    let data = run.path().join("twice.jsonl");
+    let row = |index: usize| format!("{{\"prompt\":\"What is {0}+1?\",\"completion\":\"{0}\"}}\n", index % 12);
+    fs::write(&data, (0..24).map(row).collect::<String>()).expect("written");
+    let mut command = crate::guests::rewarden();
+    command.args(["sft", "configs/gsm8k-smoke.toml", "--set"]).arg(format!("data.path={}", data.display()));
+    command.arg("--set").arg(format!("log_path={}", run.path().join("run").display()));
+    let said = String::from_utf8(finish(command).stderr).expect("UTF-8");
+    assert!(said.contains("twice.jsonl: 2 rows skipped: asks what a held-out row asks"), "{said}");
+}
+
 /// A data file and what the error must say.
 #[track_caller]
 fn check_bad_data(content: &str, expected: &[&str]) {

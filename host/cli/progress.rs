@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use comfy_table::Table;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
-use rewarden_train::{Event, METRICS, Metrics, RunConfig, Stage, Summary, read_rows};
+use rewarden_train::{Event, METRICS, Metrics, RunConfig, Skipped, Stage, Summary, read_rows};
 use serde_json::Value;
 
 use crate::swap;
@@ -57,6 +57,10 @@ impl Progress {
             Event::Swapped { record } => self.say(&swap::sentence(record)),
             Event::SwapUnreadable { request, reason } => {
                 self.say(&format!("swaps/{request}.json is no request: {reason}"))
+            }
+            Event::RowsSkipped { skipped: Skipped { file, reason, count } } => {
+                let rows = if *count == 1 { "row" } else { "rows" };
+                eprintln!("{}: {count} {rows} skipped: {reason}", file.display());
             }
             Event::SetAside { path } => eprintln!("an earlier run is kept in {}", path.display()),
         }

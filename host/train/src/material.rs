@@ -3,7 +3,7 @@
 use rewarden_runtime::{Message, Role};
 
 use crate::config::{DataConfig, RunConfig, Stage};
-use crate::data::{Chain, Dataset, Pair};
+use crate::data::{Chain, Dataset, Pair, Skipped};
 use crate::error::{Error, Result};
 use crate::loss::PairLoss;
 use crate::renderer::{Conversation, message};
@@ -46,6 +46,17 @@ impl Material {
     /// Tasks and answers.
     pub(crate) fn examples(&self) -> Result<&Dataset> {
         self.examples.as_ref().ok_or_else(|| Error::config("data", "this stage needs tasks"))
+    }
+
+    /// Rows of the files that are none.
+    pub(crate) fn skipped(&self) -> impl Iterator<Item = &Skipped> {
+        let preferences = match &self.preferences {
+            Some(Ok(Preferences::Pairs(data, _))) => data.skipped.as_slice(),
+            Some(Ok(Preferences::Steps(data))) => data.skipped.as_slice(),
+            Some(Err(_)) | None => &[],
+        };
+        let examples = self.examples.iter().flat_map(|data| &data.skipped);
+        examples.chain(preferences).chain(self.pairs.iter().flat_map(|data| &data.skipped))
     }
 
     /// What is wrong with the reward model's data, if the run goes on without it.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::Stage;
+use crate::data::Skipped;
 use crate::run_dir::Metrics;
 use crate::swap::SwapRecord;
 
@@ -77,6 +78,11 @@ pub enum Event<'a> {
         request: &'a str,
         /// What is wrong with it.
         reason: &'a str,
+    },
+    /// Rows of a data file were read and left out.
+    RowsSkipped {
+        /// Which, why and how many.
+        skipped: &'a Skipped,
     },
     /// An earlier run or stage was renamed to make room.
     SetAside {

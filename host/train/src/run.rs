@@ -77,6 +77,7 @@ pub fn run(
     observe: Observer,
 ) -> Result<Summary> {
     let mut material = Material::load(config, &config.stages)?;
+    material.skipped().for_each(|skipped| observe(Event::RowsSkipped { skipped }));
     let run = &config.log_path;
     Live::refuse(run)?;
     match existing {
@@ -112,6 +113,7 @@ pub fn stage(
     // All the run's data, not only this stage's: the tiny preset learns its tokens from it.
     let stages: Vec<Stage> = config.stages.iter().copied().chain([stage]).collect();
     let mut material = Material::load(config, &stages)?;
+    material.skipped().for_each(|skipped| observe(Event::RowsSkipped { skipped }));
     Live::refuse(&config.log_path)?;
     match existing {
         Existing::SetAside => {

@@ -150,7 +150,7 @@ impl Arithmetic {
             problems.iter().enumerate().map(|(i, p)| row(p, format!("{split}-{i}"), &mut rng)).collect()
         };
         let test = take(self.test_size, "test");
-        Dataset { train: take(self.train_size, "train"), test }
+        Dataset { train: take(self.train_size, "train"), test, skipped: vec![] }
     }
 
     fn problem(&self, rng: &mut ChaCha8Rng) -> Problem {

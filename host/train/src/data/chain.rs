@@ -3,6 +3,7 @@
 //! | keys | shape |
 //! | --- | --- |
 //! | `prompt`, `completions`, `labels` | TRL, Math-Shepherd: a text per step, and true, false or a number from 0 to 1 |
+//! | `question.problem`, `label.steps` | PRM800K's own files, several chains a row (`host/train/src/data/prm800k.rs`) |
 //!
 //! Any further key is left alone.
 
@@ -10,7 +11,7 @@ use rewarden_runtime::{Message, Role};
 use serde_json::Value;
 
 use super::columns::{Columns, kind, optional_text, spoken};
-use super::{Arithmetic, Dataset, Row};
+use super::{Arithmetic, Dataset, Outcome, Row, prm800k};
 
 /// An answer in steps.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +27,10 @@ pub struct Chain {
 }
 
 impl Row for Chain {
-    fn read(mut row: Columns, id: &str) -> std::result::Result<Vec<Self>, String> {
+    fn read(mut row: Columns, id: &str) -> std::result::Result<Outcome<Self>, String> {
+        if row.has_object("question") && row.has_object("label") {
+            return prm800k::read(row, id);
+        }
         let prompt = spoken(&mut row, "prompt", Role::User)?;
         let steps: Vec<String> = list(&mut row, "completions", step)?;
         let labels: Vec<Option<f64>> = list(&mut row, "labels", label)?;
@@ -38,7 +42,7 @@ impl Row for Chain {
             }
             () => {
                 let id = optional_text(&mut row, "id")?.unwrap_or_else(|| id.to_owned());
-                Ok(vec![Self { id, prompt, steps, labels }])
+                Ok(Outcome::Rows(vec![Self { id, prompt, steps, labels }]))
             }
         }
     }
@@ -81,5 +85,52 @@ fn label(value: &Value) -> std::result::Result<Option<f64>, String> {
         Value::Number(number) if number.as_f64().is_some_and(|p| (0.0..=1.0).contains(&p)) => Ok(number.as_f64()),
         Value::Number(number) => Err(format!("{number}, expected true, false, null or a number from 0 to 1")),
         other => Err(format!("{}, expected true, false, null or a number from 0 to 1", kind(other))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// prompt | step (label), ...
+    #[track_caller]
+    fn check(row: &str, expected: &str) {
+        let told = |chain: &Chain| {
+            let label = |label: &Option<f64>| label.map_or("?".to_owned(), |label| label.to_string());
+            let steps = chain.steps.iter().zip(&chain.labels).map(|(step, it)| format!("{step} ({})", label(it)));
+            format!("{} | {}", chain.prompt[0].content, steps.collect::<Vec<_>>().join(", "))
+        };
+        let got = match Chain::read(Columns::parse(row.as_bytes()).unwrap(), "row-1") {
+            Err(message) => message,
+            Ok(Outcome::Skipped(reason)) => format!("skipped: {reason}"),
+            Ok(Outcome::Rows(chains)) => chains.iter().map(told).collect(),
+        };
+        assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn labels_are_what_somebody_said() {
+        check(r#"{"prompt":"Q","completions":["a","b","c"],"labels":[true,false,true]}"#, "Q | a (1), b (0), c (1)");
+        check(
+            r#"{"prompt":[{"role":"user","content":"Q"}],"completions":["a","b"],"labels":[0.25,null],"id":7}"#,
+            "Q | a (0.25), b (?)",
+        );
+    }
+
+    #[test]
+    fn bad_rows_say_what_is_wrong() {
+        check(r#"{"prompt":"Q","completions":["a"]}"#, "`labels` is missing");
+        check(r#"{"prompt":"Q","completions":[],"labels":[]}"#, "`completions` is empty");
+        check(r#"{"prompt":[],"completions":["a"],"labels":[true]}"#, "`prompt` is empty");
+        check(r#"{"prompt":"Q","completions":["a"],"labels":[true,true]}"#, "1 `completions` but 2 `labels`");
+        check(r#"{"prompt":"Q","completions":"a","labels":[true]}"#, "`completions` is a string, expected a list");
+        check(
+            r#"{"prompt":"Q","completions":[" "],"labels":[true]}"#,
+            "`completions[0]` is blank: a step says something",
+        );
+        check(r#"{"prompt":"Q","completions":[7],"labels":[true]}"#, "`completions[0]` is a number, expected a string");
+        let expected = "expected true, false, null or a number from 0 to 1";
+        check(r#"{"prompt":"Q","completions":["a"],"labels":[2]}"#, &format!("`labels[0]` is 2, {expected}"));
+        check(r#"{"prompt":"Q","completions":["a"],"labels":["+"]}"#, &format!("`labels[0]` is a string, {expected}"));
     }
 }

@@ -37,9 +37,20 @@ impl Columns {
         self.0.get(key).is_some_and(|column| column.get().starts_with('{'))
     }
 
+    /// Whether a column is there and a list.
+    pub(super) fn has_list(&self, key: &str) -> bool {
+        self.0.get(key).is_some_and(|column| column.get().starts_with('['))
+    }
+
     /// Takes a column out.
     pub(super) fn take(&mut self, key: &str) -> std::result::Result<Option<Value>, String> {
         self.0.remove(key).map(|column| parsed(&column, key)).transpose()
+    }
+
+    /// Takes a column out as what it must hold.
+    pub(super) fn take_as<T: DeserializeOwned>(&mut self, key: &str) -> std::result::Result<T, String> {
+        let column = self.0.remove(key).ok_or_else(|| format!("`{key}` is missing"))?;
+        parsed(&column, key)
     }
 
     /// Takes a column out that is an object, column by column.

@@ -17,7 +17,7 @@ use rewarden_runtime::{Message, Role};
 use serde_json::Value;
 
 use super::columns::{Columns, messages, optional_text, spoken, text, tools};
-use super::{Arithmetic, Dataset, Row};
+use super::{Arithmetic, Dataset, Outcome, Row};
 use crate::renderer::{Conversation, message};
 
 /// What a policy is asked, and what only the grader knows.
@@ -61,8 +61,8 @@ impl Example {
 }
 
 impl Row for Example {
-    fn read(row: Columns, id: &str) -> std::result::Result<Vec<Self>, String> {
-        Ok(vec![example(row, id)?])
+    fn read(row: Columns, id: &str) -> std::result::Result<Outcome<Self>, String> {
+        Ok(Outcome::Rows(vec![example(row, id)?]))
     }
 
     fn generate(arithmetic: &Arithmetic, seed: u64) -> Dataset<Self> {

@@ -3,15 +3,15 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use super::{Columns, Row};
+use super::{Columns, Outcome, Row, Skipped, skipped};
 use crate::error::{Error, Result};
 
 /// Longest accepted line: longer than any chat, short enough that a wrong file cannot exhaust memory.
 const LINE_BYTES_MAX: usize = 16 << 20;
 
-/// Reads the rows of a JSONL file, `rows_max` at most; the first bad one is an error that names its line. Blank lines are
-/// skipped.
-pub fn read_jsonl<T: Row>(file: &Path, rows_max: usize) -> Result<Vec<T>> {
+/// Reads the rows of a JSONL file, `rows_max` at most; the first bad one is an error that names its line. Blank lines do not
+/// count; well-formed rows that are left out are counted in `skipped`.
+pub fn read_jsonl<T: Row>(file: &Path, rows_max: usize, skipped: &mut Vec<Skipped>) -> Result<Vec<T>> {
     let reader = std::fs::File::open(file).map_err(Error::io("open the data file", file))?;
     let mut reader = BufReader::new(reader);
     let mut rows = vec![];
@@ -33,11 +33,18 @@ pub fn read_jsonl<T: Row>(file: &Path, rows_max: usize) -> Result<Vec<T>> {
             continue;
         }
         let row = Columns::parse(&line).map_err(|e| failed(not_json(&e)))?;
-        rows.extend(T::read(row, &format!("row-{number}")).map_err(failed)?);
+        match T::read(row, &format!("row-{number}")).map_err(failed)? {
+            Outcome::Rows(read) => rows.extend(read),
+            Outcome::Skipped(reason) => skipped::count(skipped, file, reason, 1),
+        }
     }
-    match rows.is_empty() {
-        true => Err(Error::Row { file: file.to_owned(), line: 1, message: "the file holds no row".into() }),
-        false => Ok(rows),
+    match (rows.is_empty(), skipped.iter().find(|skipped| skipped.file == file)) {
+        (true, None) => Err(Error::Row { file: file.to_owned(), line: 1, message: "the file holds no row".into() }),
+        (true, Some(Skipped { reason, count, .. })) => {
+            let message = format!("no row of the file can be learnt from: {count} skipped, {reason}");
+            Err(Error::Row { file: file.to_owned(), line: 1, message })
+        }
+        (false, _) => Ok(rows),
     }
 }
 
@@ -47,15 +54,20 @@ fn not_json(error: &serde_json::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Example;
+    use super::super::{Example, Pair};
     use super::*;
 
-    #[track_caller]
-    fn check_file(content: &str, expected: &str) {
+    fn read<T: Row>(content: &str) -> (Result<Vec<T>>, Vec<Skipped>) {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("rows.jsonl");
         std::fs::write(&file, content).unwrap();
-        let error = read_jsonl::<Example>(&file, usize::MAX).unwrap_err().to_string();
+        let mut skipped = vec![];
+        (read_jsonl(&file, usize::MAX, &mut skipped), skipped)
+    }
+
+    #[track_caller]
+    fn check_file(content: &str, expected: &str) {
+        let error = read::<Example>(content).0.unwrap_err().to_string();
         assert!(error.ends_with(expected), "{error}");
     }
 
@@ -66,5 +78,19 @@ mod tests {
             "rows.jsonl:3: not a JSON object: key must be a string at line 1 column 2; the file must hold one JSON object a line",
         );
         check_file("\n", "rows.jsonl:1: the file holds no row");
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted() {
+        let row = |label: &str| {
+            format!(
+                "{{\"prompt_conversation\":\"Q\",\"completion_A\":\"A\",\"completion_B\":\"B\",\"label\":\"{label}\"}}\n"
+            )
+        };
+        let (pairs, skipped) = read::<Pair>(&["A", "Tie", "B", "Tie"].map(row).concat());
+        assert_eq!(pairs.unwrap().len(), 2);
+        assert_eq!(skipped.iter().map(|s| (s.reason, s.count)).collect::<Vec<_>>(), [("a tie", 2)]);
+        let error = read::<Pair>(&row("Tie")).0.unwrap_err().to_string();
+        assert!(error.ends_with("rows.jsonl:1: no row of the file can be learnt from: 1 skipped, a tie"), "{error}");
     }
 }

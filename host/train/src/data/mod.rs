@@ -8,6 +8,8 @@ mod columns;
 mod example;
 mod file;
 mod pair;
+mod prm800k;
+mod skipped;
 
 pub use arithmetic::Arithmetic;
 pub use chain::Chain;
@@ -15,10 +17,12 @@ pub use columns::Columns;
 pub use example::{Example, Task};
 pub use file::read_jsonl;
 pub use pair::Pair;
+pub use skipped::Skipped;
 
 use rand::seq::SliceRandom;
 use rewarden_runtime::Message;
 use std::collections::HashSet;
+use std::path::Path;
 
 use crate::config::DataConfig;
 use crate::error::{Error, Result};
@@ -26,14 +30,23 @@ use crate::seed::{self, Purpose};
 
 /// One kind of thing to learn from, and where it comes from.
 pub trait Row: Sized {
-    /// What one row of a file holds: mostly one. `id` is its name where it has none; the error says what is wrong with it.
-    fn read(row: Columns, id: &str) -> std::result::Result<Vec<Self>, String>;
+    /// What one row of a file comes to. `id` is its name where it has none; the error says what is wrong with it.
+    fn read(row: Columns, id: &str) -> std::result::Result<Outcome<Self>, String>;
 
     /// Generated arithmetic of this kind.
     fn generate(arithmetic: &Arithmetic, seed: u64) -> Dataset<Self>;
 
     /// What is asked: held-out rows ask nothing that is trained on.
     fn prompt(&self) -> &[Message];
+}
+
+/// What a row that is well formed comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome<T> {
+    /// Something to learn from; mostly one.
+    Rows(Vec<T>),
+    /// Nothing, and why; such rows are counted.
+    Skipped(&'static str),
 }
 
 /// Examples to learn from, and others to be measured on.
@@ -43,6 +56,8 @@ pub struct Dataset<T = Example> {
     pub train: Vec<T>,
     /// Held-out rows; no prompt of theirs occurs in `train`.
     pub test: Vec<T>,
+    /// Rows that were read and left out.
+    pub skipped: Vec<Skipped>,
 }
 
 impl<T: Row> Dataset<T> {
@@ -50,11 +65,13 @@ impl<T: Row> Dataset<T> {
     pub fn load(config: &DataConfig, seed: u64) -> Result<Self> {
         let dataset = match (&config.path, &config.arithmetic) {
             (Some(path), None) => {
-                let rows = read_jsonl(path, config.max_examples.unwrap_or(usize::MAX))?;
-                match &config.test_path {
-                    Some(test) => Self { train: rows, test: read_jsonl(test, usize::MAX)? }.without_leaks(),
-                    None => Self::split(rows, config.test_size, seed),
-                }
+                let mut skipped = vec![];
+                let train = read_jsonl(path, config.max_examples.unwrap_or(usize::MAX), &mut skipped)?;
+                let dataset = match &config.test_path {
+                    Some(test) => Self { train, test: read_jsonl(test, usize::MAX, &mut skipped)?, skipped },
+                    None => Self::split(train, config.test_size, seed, skipped),
+                };
+                dataset.without_leaks(path)
             }
             (None, Some(arithmetic)) => T::generate(arithmetic, seed),
             (Some(_), Some(_)) => {
@@ -70,22 +87,25 @@ impl<T: Row> Dataset<T> {
         }
     }
 
-    /// Holds out `test_size` rows, chosen by `seed`, and drops every training row that asks the same.
-    fn split(mut rows: Vec<T>, test_size: usize, seed: u64) -> Self {
+    /// Holds out `test_size` rows, chosen by `seed`.
+    fn split(mut rows: Vec<T>, test_size: usize, seed: u64, skipped: Vec<Skipped>) -> Self {
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.shuffle(&mut seed::generator(seed, Purpose::Problems, &[]));
         let held_out: HashSet<usize> = order.into_iter().take(test_size).collect();
         let mut indices = 0..;
         let test = rows.extract_if(.., |_| indices.next().is_some_and(|index| held_out.contains(&index))).collect();
-        Self { train: rows, test }.without_leaks()
+        Self { train: rows, test, skipped }
     }
 
-    fn without_leaks(mut self) -> Self {
+    /// Drops every training row that asks what a held-out row asks.
+    fn without_leaks(mut self, file: &Path) -> Self {
         let asked = |row: &T| -> String {
             row.prompt().iter().map(|message| message.content.as_str()).collect::<Vec<_>>().join("\n")
         };
         let held_out: HashSet<String> = self.test.iter().map(asked).collect();
+        let count = self.train.len();
         self.train.retain(|row| !held_out.contains(&asked(row)));
+        skipped::count(&mut self.skipped, file, "asks what a held-out row asks", count - self.train.len());
         self
     }
 }
@@ -130,8 +150,9 @@ mod tests {
     fn held_out_prompts_are_not_trained_on() {
         let examples = Arithmetic { train_size: 40, test_size: 0, ..Arithmetic::default() }.generate(1).train;
         let doubled: Vec<Example> = examples.iter().chain(&examples).cloned().collect();
-        let split = Dataset::split(doubled, 10, 1);
-        assert_eq!(split.test.len(), 10);
+        let split = Dataset::split(doubled, 10, 1, vec![]).without_leaks(Path::new("rows.jsonl"));
+        assert_eq!((split.test.len(), split.train.len() + split.skipped[0].count), (10, 70));
+        assert_eq!(split.skipped[0].reason, "asks what a held-out row asks");
         let asked = |e: &Example| e.task.prompt[0].content.clone();
         assert!(split.train.iter().all(|train| split.test.iter().all(|test| asked(test) != asked(train))));
     }
