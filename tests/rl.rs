@@ -219,6 +219,7 @@ fn apprentice(verb: &str, run: &Path) -> std::process::Command {
         "rl.max_steps=25",
         "rl.groups_per_batch=8",
         "rl.save_every=0",
+        "rl.eval_every=0",
         "rl.max_tokens=30",
     ];
     for setting in settings {

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::guests::{rewarden, root};
 
 /// The quickstart with its sizes cut: enough steps for several checkpoints, too few to learn anything.
-const SMALL: [&str; 14] = [
+const SMALL: [&str; 15] = [
     "data.arithmetic.train_size=120",
     "data.arithmetic.test_size=6",
     "sft.max_steps=12",
@@ -22,6 +22,7 @@ const SMALL: [&str; 14] = [
     "rl.group_size=4",
     "rl.micro_batch_size=4",
     "rl.max_tokens=12",
+    "rl.eval_every=5",
     "rl.save_every=5",
     "eval.num_samples=2",
     "eval.k=[1,2]",

@@ -141,6 +141,7 @@ fn watched(stage: Stage) -> &'static [(&'static str, &'static str, usize)] {
         ],
         Stage::Rl => &[
             ("reward", "env/all/reward/total", 3),
+            ("test pass@1", "test/pass@1", 3),
             ("entropy", "optim/entropy", 3),
             ("tok/s", "sampled_tokens_per_second", 0),
         ],
@@ -198,13 +199,13 @@ fn last_row(config: &RunConfig, stage: Stage) -> Result<Option<Metrics>> {
 /// The evaluations.
 fn results(summary: &Summary) -> Table {
     let mut table = Table::new();
-    let ks: Vec<&String> = summary.eval.values().next().map(|e| e.pass_at.keys().collect()).unwrap_or_default();
+    let ks: Vec<&String> = summary.eval.values().next().map(|e| e.scores.keys().collect()).unwrap_or_default();
     let header = ["model".to_owned()].into_iter().chain(ks.iter().map(|k| k.to_string()));
     table.load_style(comfy_table::presets::ASCII_MARKDOWN);
     table.set_header(header.chain(["mean reward", "problems"].map(str::to_owned)));
     for name in ["base", "checkpoint", "sft", "dpo", "rl"] {
         let Some(evaluation) = summary.eval.get(name) else { continue };
-        let scores = ks.iter().map(|&k| format!("{:.3}", evaluation.pass_at[k]));
+        let scores = ks.iter().map(|&k| format!("{:.3}", evaluation.scores[k]));
         let reward = evaluation.reward.map_or("-".to_owned(), |reward| format!("{reward:.3}"));
         let rest = [reward, evaluation.problems.to_string()];
         table.add_row([name.to_owned()].into_iter().chain(scores).chain(rest));

@@ -33,7 +33,6 @@ mod observe;
 mod optim;
 mod pairs;
 mod parallel;
-mod pass_at_k;
 mod plugin_store;
 mod prm;
 mod renderer;
@@ -60,7 +59,7 @@ pub use config::{
 };
 pub use data::{Arithmetic, Chain, Columns, Dataset, Example, Outcome, Pair, Row, Skipped, Task, read_jsonl};
 pub use error::{Error, Result};
-pub use eval::Evaluation;
+pub use eval::{Evaluation, pass_at_k};
 pub use gradient::{Gradients, gradients, log_probs, mean_nll};
 pub use live::is_live;
 pub use loss::{
@@ -71,7 +70,6 @@ pub use model::{Adapter, Family, Head, Lora, ModelConfig, Policy, Rope, RopePara
 pub use objective::{Objective, Prediction, Slopes};
 pub use observe::{Event, Observer};
 pub use optim::{Optimizer, learning_rate};
-pub use pass_at_k::pass_at_k;
 pub use plugin_store::{Pinned, PluginStore, pinned};
 pub use renderer::{Conversation, Rendered, Renderer, RendererName, TrainOnWhat, message};
 pub use replay::{StoredRollout, StoredScore};

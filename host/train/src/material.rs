@@ -25,17 +25,28 @@ pub(crate) enum Preferences {
 impl Material {
     /// Reads what these stages need. Where the run goes on without a reward model, bad data of its stage is kept as that
     /// stage's failure.
-    pub(crate) fn load(config: &RunConfig, stages: &[Stage]) -> Result<Self> {
-        let own = |own: &DataConfig| if own.is_empty() { config.data.clone() } else { own.clone() };
-        let preferences = || match config.prm.pair_loss() {
-            Some(loss) => Dataset::load(&own(&config.prm.data), config.seed).map(|data| Preferences::Pairs(data, loss)),
-            None => Dataset::load(&own(&config.prm.data), config.seed).map(Preferences::Steps),
+    pub(crate) fn load<'a>(config: &'a RunConfig, stages: &[Stage]) -> Result<Self> {
+        let own = |key: &'static str, own: &'a Option<DataConfig>| {
+            own.as_ref().map_or(("data", &config.data), |own| (key, own))
         };
-        let asks_tasks = |stage: &Stage| matches!(stage, Stage::Sft | Stage::Rl | Stage::Eval);
+        let (key, data) = own("prm.data", &config.prm.data);
+        let preferences = || match config.prm.pair_loss() {
+            Some(loss) => Dataset::load(key, data, config.seed).map(|data| Preferences::Pairs(data, loss)),
+            None => Dataset::load(key, data, config.seed).map(Preferences::Steps),
+        };
+        let (dpo_key, dpo_data) = own("dpo.data", &config.dpo.data);
+        // A model that is only examined, on other data, needs none of its own.
+        let examined_elsewhere = config.eval.data.is_some() && config.data == DataConfig::default();
+        let asks_tasks = |stage: &Stage| match stage {
+            Stage::Sft | Stage::Rl => true,
+            Stage::Eval => !examined_elsewhere,
+            Stage::Prm | Stage::Dpo => false,
+        };
         let has = |stage| stages.contains(&stage);
-        let examples = stages.iter().any(asks_tasks).then(|| Dataset::load(&config.data, config.seed)).transpose()?;
+        let examples =
+            stages.iter().any(asks_tasks).then(|| Dataset::load("data", &config.data, config.seed)).transpose()?;
         let preferences = has(Stage::Prm).then(preferences);
-        let pairs = has(Stage::Dpo).then(|| Dataset::load(&own(&config.dpo.data), config.seed)).transpose()?;
+        let pairs = has(Stage::Dpo).then(|| Dataset::load(dpo_key, dpo_data, config.seed)).transpose()?;
         let preferences = match preferences {
             Some(Err(error)) if !config.can_do_without(Stage::Prm) => return Err(error),
             preferences => preferences,

@@ -13,12 +13,14 @@ mod lesson;
 mod metrics;
 mod process;
 
+use rewarden_runtime::Rubric;
 use std::path::Path;
 
 use crate::batch::Datum;
 use crate::clock::Stopwatch;
 use crate::config::{RlConfig, RunConfig, Stage};
 use crate::error::Result;
+use crate::eval::{self, Exam};
 use crate::learner::{Learner, Plan, Update};
 use crate::loss::Experience;
 use crate::material::Material;
@@ -50,11 +52,17 @@ pub(crate) fn rl(config: &RunConfig, material: &Material, rewards: &mut Rewards,
     let reference = reference(config, material, &learner)?;
     let tasks = dataset.train.iter().map(|example| &example.task);
     rollout::check_lengths(&learner.policy, &learner.renderer, tasks, options.max_tokens)?;
+    let exam = if options.eval_every == 0 { None } else { Exam::prepare(config, material, observe)? };
+    exam.as_ref().map_or(Ok(()), |exam| exam.check_lengths(&learner.policy, &learner.renderer))?;
     rubric.restore(&learner.rubric);
     observe(Event::StageStarted { stage: Stage::Rl, first_step: learner.remaining().start, steps });
     let mut swaps = Swaps::begin(config, runtime, &learner.dir, learner.remaining().start)?;
     for step in learner.remaining() {
         swaps.at_boundary(step, rubric, &learner.dir, observe)?;
+        let mut row = Metrics::new();
+        if let Some(exam) = exam.as_ref().filter(|_| step.is_multiple_of(options.eval_every)) {
+            examine(exam, &learner, rubric, &mut row, observe)?;
+        }
         let mut clock = Stopwatch::new();
         let attempts = collect::collect(config, dataset, &mut learner, rubric, step, observe)?;
         clock.lap();
@@ -65,7 +73,6 @@ pub(crate) fn rl(config: &RunConfig, material: &Material, rewards: &mut Rewards,
         let rate = learning_rate(options.learning_rate, options.lr_schedule, step, steps);
         let update = update(&mut learner, &lessons, options, rate)?;
 
-        let mut row = Metrics::new();
         row.insert("time/training".into(), clock.lap().into());
         row.insert("time/total".into(), clock.total().into());
         row.insert("optim/lr".into(), rate.into());
@@ -92,6 +99,14 @@ fn reference(config: &RunConfig, material: &Material, learner: &Learner) -> Resu
         true => Ok(None),
         false => start::reference(config, material, named, learner.policy.config()).map(Some),
     }
+}
+
+/// How the policy does on held-out tasks, before it learns from this step: as it was when it sampled the step's batch.
+fn examine(exam: &Exam, learner: &Learner, rubric: &mut Rubric, row: &mut Metrics, observe: Observer) -> Result<()> {
+    let clock = Stopwatch::new();
+    eval::describe(&exam.take((&learner.policy, &learner.renderer), rubric, None, observe)?, row);
+    row.insert("time/evaluation".into(), clock.total().into());
+    Ok(())
 }
 
 /// Updates the policy once for each part of the batch. `None` when there was nothing to learn from.

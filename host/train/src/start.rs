@@ -188,6 +188,12 @@ pub(crate) fn named(config: &RunConfig, material: &Material) -> Result<Model> {
     }
     let name = config.renderer_name.unwrap_or(RendererName::Qwen3);
     let texts = material.texts(|conversation| renderer::texts(conversation, name));
+    if texts.is_empty() {
+        return Err(Error::config(
+            "model_name",
+            "`tiny` takes its tokens from the rows it trains on, and there are none",
+        ));
+    }
     let tokenizer = Tokenizer::learn(&texts)?;
     let shape = ModelConfig::tiny(tokenizer.vocab_size(), tokenizer.id(IM_END).unwrap_or_default());
     let policy = Policy::random(shape, config.seed)?;

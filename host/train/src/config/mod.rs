@@ -146,11 +146,6 @@ pub struct DataConfig {
 }
 
 impl DataConfig {
-    /// Whether nothing is named, so that another table's data is meant.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.path.is_none() && self.arithmetic.is_none()
-    }
-
     /// Refuses what could not be generated; `key` is where it stands in the config.
     fn check(&self, key: &str) -> Result<()> {
         self.arithmetic.as_ref().map_or(Ok(()), |arithmetic| arithmetic.check(&format!("{key}.arithmetic")))
@@ -265,11 +260,11 @@ pub struct SftConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EvalConfig {
-    /// Held-out tasks at most.
+    /// Tasks at most.
     pub max_examples: usize,
     /// Answers sampled for each task.
     pub num_samples: usize,
-    /// The k of each pass@k; none may exceed `num_samples`.
+    /// The k of each pass@k and maj@k; none may exceed `num_samples`.
     pub k: Vec<usize>,
     /// An answer passes when its reward is at least this.
     pub pass_threshold: f64,
@@ -284,6 +279,9 @@ pub struct EvalConfig {
     /// Model folder or checkpoint to evaluate instead of this run's stages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_checkpoint_path: Option<PathBuf>,
+    /// Tasks of another data set instead of what `[data]` holds out: those it holds out itself, or all if none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataConfig>,
 }
 
 impl Default for AdamConfig {
@@ -323,6 +321,7 @@ impl Default for EvalConfig {
             top_k: 0,
             top_p: 1.0,
             load_checkpoint_path: None,
+            data: None,
         }
     }
 }

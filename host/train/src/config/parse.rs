@@ -64,7 +64,12 @@ impl RunConfig {
                 format!("pass@{k} needs between 1 and `eval.num_samples` = {} samples", self.eval.num_samples);
             return Err(Error::config("eval.k", message));
         }
+        if self.eval.temperature == 0.0 && self.eval.num_samples > 1 {
+            let message = "with `eval.temperature` = 0 every answer is the same: set it to 1 and `eval.k` to [1]";
+            return Err(Error::config("eval.num_samples", message));
+        }
         self.data.check("data")?;
+        self.eval.data.as_ref().map_or(Ok(()), |data| data.check("eval.data"))?;
         self.prm.check()?;
         self.dpo.check()?;
         self.check_lora()?;
@@ -188,6 +193,9 @@ mod tests {
         check(MINIMAL, &["seed.x=1"], "`seed`");
         check(MINIMAL, &["rl.temperature=-1"], "`rl.temperature`");
         check(MINIMAL, &["eval.k=[9]"], "pass@9 needs");
+        check(MINIMAL, &["eval.temperature=0"], "`eval.num_samples`: with `eval.temperature` = 0");
+        check(MINIMAL, &["eval.data.arithmetic.number_max=0"], "`eval.data.arithmetic.number_max`");
+        check(MINIMAL, &["eval.data.paht=x"], "did you mean `path`?");
         check(MINIMAL, &["lora_rank=4", "lora_alpha=0"], "`lora_alpha`");
         check(MINIMAL, &["lora_rank=99999"], "`lora_rank`: must be at most");
         check(

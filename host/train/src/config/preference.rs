@@ -14,8 +14,8 @@ use crate::model::Head;
 #[serde(deny_unknown_fields, default)]
 pub struct PrmConfig {
     /// What it learns from: pairs of answers or labelled steps, whichever `loss_fn` is about. Left out, it is `[data]`.
-    #[serde(skip_serializing_if = "DataConfig::is_empty")]
-    pub data: DataConfig,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataConfig>,
     /// What kind of model this is.
     pub loss_fn: PrmLossFn,
     /// Factor of the log-ratio to the reference; only of `implicit`.
@@ -72,8 +72,8 @@ pub enum PrmLossFn {
 #[serde(deny_unknown_fields, default)]
 pub struct DpoConfig {
     /// Pairs of answers. Left out, it is `[data]`.
-    #[serde(skip_serializing_if = "DataConfig::is_empty")]
-    pub data: DataConfig,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataConfig>,
     /// The variant.
     pub loss_fn: DpoLossFn,
     /// How closely the policy is held to the reference.
@@ -184,7 +184,7 @@ impl Aggregate {
 impl Default for PrmConfig {
     fn default() -> Self {
         Self {
-            data: DataConfig::default(),
+            data: None,
             loss_fn: PrmLossFn::BradleyTerry,
             beta: 0.1,
             center_rewards_coefficient: 0.0,
@@ -208,7 +208,7 @@ impl Default for PrmConfig {
 impl Default for DpoConfig {
     fn default() -> Self {
         Self {
-            data: DataConfig::default(),
+            data: None,
             loss_fn: DpoLossFn::Sigmoid,
             dpo_beta: 0.1,
             reference: None,
@@ -266,7 +266,7 @@ impl PrmConfig {
         if self.step_separator.is_empty() {
             return Err(Error::config("prm.step_separator", "must not be empty; \"\\n\" ends a step with its line"));
         }
-        self.data.check("prm.data")
+        self.data.as_ref().map_or(Ok(()), |data| data.check("prm.data"))
     }
 }
 
@@ -285,7 +285,7 @@ impl DpoConfig {
         at_least_one("dpo", [self.batch_size, self.num_epochs, self.max_length])?;
         check_rate("dpo", self.learning_rate)?;
         check_positive("dpo.dpo_beta", self.dpo_beta)?;
-        self.data.check("dpo.data")
+        self.data.as_ref().map_or(Ok(()), |data| data.check("dpo.data"))
     }
 }
 

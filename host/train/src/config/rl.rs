@@ -71,6 +71,9 @@ pub struct RlConfig {
     pub top_k: usize,
     /// Draws among the likeliest tokens whose probabilities reach this sum.
     pub top_p: f64,
+    /// Steps between evaluations, as `[eval]` says and beginning before the first step; 0 never. Without held-out rows
+    /// there are none.
+    pub eval_every: usize,
     /// Steps between checkpoints; 0 means only the last.
     pub save_every: usize,
     /// Model folder or checkpoint to start from instead of this run's supervised stage.
@@ -153,6 +156,7 @@ impl Default for RlConfig {
             temperature: 1.0,
             top_k: 0,
             top_p: 1.0,
+            eval_every: 20,
             save_every: 20,
             load_checkpoint_path: None,
             adam: AdamConfig::default(),

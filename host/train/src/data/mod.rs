@@ -61,9 +61,27 @@ pub struct Dataset<T = Example> {
 }
 
 impl<T: Row> Dataset<T> {
-    /// Reads or generates what `config` names.
-    pub fn load(config: &DataConfig, seed: u64) -> Result<Self> {
-        let dataset = match (&config.path, &config.arithmetic) {
+    /// Reads or generates what `config` names; `key` is where it stands in the run's config.
+    pub fn load(key: &str, config: &DataConfig, seed: u64) -> Result<Self> {
+        let dataset = Self::read(key, config, seed)?;
+        match dataset.train.is_empty() {
+            true => Err(Error::config(key, "no training row is left; lower `test_size` or raise `max_examples`")),
+            false => Ok(dataset),
+        }
+    }
+
+    /// The same for a data set that is only there to be measured on: without held-out rows, all are.
+    pub(crate) fn to_examine(key: &str, config: &DataConfig, seed: u64) -> Result<Self> {
+        let mut dataset = Self::read(key, config, seed)?;
+        if dataset.test.is_empty() {
+            std::mem::swap(&mut dataset.train, &mut dataset.test);
+        }
+        Ok(dataset)
+    }
+
+    fn read(key: &str, config: &DataConfig, seed: u64) -> Result<Self> {
+        let refuse = |message: &str| Err(Error::config(key, message));
+        Ok(match (&config.path, &config.arithmetic) {
             (Some(path), None) => {
                 let mut skipped = vec![];
                 let train = read_jsonl(path, config.max_examples.unwrap_or(usize::MAX), &mut skipped)?;
@@ -74,17 +92,9 @@ impl<T: Row> Dataset<T> {
                 dataset.without_leaks(path)
             }
             (None, Some(arithmetic)) => T::generate(arithmetic, seed),
-            (Some(_), Some(_)) => {
-                return Err(Error::config("data", "name either `path` or `[data.arithmetic]`, not both"));
-            }
-            (None, None) => return Err(Error::config("data", "name a JSONL file as `path`, or `[data.arithmetic]`")),
-        };
-        match dataset.train.is_empty() {
-            true => {
-                Err(Error::config("data", "no training example is left; lower `test_size` or raise `max_examples`"))
-            }
-            false => Ok(dataset),
-        }
+            (Some(_), Some(_)) => return refuse("name either `path` or a table `arithmetic`, not both"),
+            (None, None) => return refuse("name a JSONL file as `path`, or set the table `arithmetic`"),
+        })
     }
 
     /// Holds out `test_size` rows, chosen by `seed`.

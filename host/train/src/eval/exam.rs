@@ -1,0 +1,127 @@
+//! An exam: the same held-out tasks, answered and graded in the same way for every policy that takes it, and without a
+//! trace in whatever goes on around it.
+
+use rewarden_runtime::{Rubric, RubricState};
+use serde_json::{Value, json};
+use std::borrow::Cow;
+
+use super::marks::{Evaluation, Mark, summarise};
+use crate::config::RunConfig;
+use crate::data::{Dataset, Example, Task};
+use crate::error::{Error, Result};
+use crate::material::Material;
+use crate::model::Policy;
+use crate::observe::{Event, Observer};
+use crate::renderer::Renderer;
+use crate::report;
+use crate::rollout::{Plan, check_lengths, roll_out};
+use crate::run_dir::{Metrics, ROLLOUTS, StageDir};
+use crate::seed::Purpose;
+
+/// Tasks answered as one batch: memory, never a result, since each sample has its own seed.
+const TASKS_AT_ONCE: usize = 32;
+
+/// What is asked.
+pub(crate) struct Exam<'a> {
+    config: &'a RunConfig,
+    examples: Cow<'a, [Example]>,
+}
+
+impl<'a> Exam<'a> {
+    /// The tasks of `[eval.data]`, or else those that the run's data hold out. `None` when there are none.
+    pub(crate) fn prepare(config: &'a RunConfig, material: &'a Material, observe: Observer) -> Result<Option<Self>> {
+        let examples = match &config.eval.data {
+            Some(data) => {
+                let Dataset { test, skipped, .. } = Dataset::to_examine("eval.data", data, config.seed)?;
+                skipped.iter().for_each(|skipped| observe(Event::RowsSkipped { skipped }));
+                Cow::Owned(test)
+            }
+            None => Cow::Borrowed(material.examples()?.test.as_slice()),
+        };
+        Ok((!examples.is_empty()).then_some(Self { config, examples }))
+    }
+
+    fn tasks(&self) -> Vec<&Task> {
+        self.examples.iter().take(self.config.eval.max_examples).map(|example| &example.task).collect()
+    }
+
+    /// Refuses tasks that the model has no room to answer, before the first is asked.
+    pub(crate) fn check_lengths(&self, policy: &Policy, renderer: &Renderer) -> Result<()> {
+        check_lengths(policy, renderer, self.tasks().into_iter(), self.config.eval.max_tokens)
+    }
+
+    /// Examines a policy. Rewards weigh what they weigh when training ends, and faults are counted apart: what happens to
+    /// a plugin here must not change what happens to it in training, nor the other way round. Rollouts are appended to
+    /// `<name>-rollouts.jsonl` if a folder and a name are given.
+    pub(crate) fn take(
+        &self,
+        (policy, renderer): (&Policy, &Renderer),
+        rubric: &mut Rubric,
+        kept: Option<(&StageDir, &str)>,
+        observe: Observer,
+    ) -> Result<Evaluation> {
+        let before = rubric.state();
+        rubric.restore(&RubricState::default());
+        let evaluation = self.examine((policy, renderer), rubric, kept, observe);
+        rubric.restore(&before);
+        evaluation
+    }
+
+    fn examine(
+        &self,
+        (policy, renderer): (&Policy, &Renderer),
+        rubric: &mut Rubric,
+        kept: Option<(&StageDir, &str)>,
+        observe: Observer,
+    ) -> Result<Evaluation> {
+        let (config, options) = (self.config, &self.config.eval);
+        let tasks = self.tasks();
+        let sampling = options.sampling();
+        let mut marks: Vec<Mark> = vec![];
+        let mut before = 0;
+        for (chunk, tasks) in tasks.chunks(TASKS_AT_ONCE).enumerate() {
+            let plan = Plan {
+                group_size: options.num_samples,
+                sampling: &sampling,
+                seed: config.seed,
+                purpose: Purpose::Evaluation,
+                step: 0,
+                first_task: chunk * TASKS_AT_ONCE,
+            };
+            let rollouts =
+                roll_out(policy, renderer, tasks, &plan, |t| observe(Event::Sampled { tokens: before + t }))?;
+            before += rollouts.iter().map(|rollout| rollout.sampled.tokens.len()).sum::<usize>();
+            let samples = rollouts.iter().map(|rollout| rollout.sample.clone()).collect();
+            let graded = pollster::block_on(rubric.grade(samples, config.rl.max_steps as u32))?;
+            if let Some((dir, name)) = kept {
+                dir.append_all(&format!("{name}-{ROLLOUTS}"), &report::rows(rubric, 0, &rollouts, &graded, &[]))?;
+            }
+            marks.extend(rollouts.iter().zip(&graded).map(|(rollout, graded)| Mark::new(&rollout.sample, graded)));
+        }
+        let sources: Vec<&str> = tasks.iter().map(|task| task.data_source.as_str()).collect();
+        Ok(summarise(&marks, &sources, options))
+    }
+}
+
+/// What a stage that cannot do without an exam says.
+pub(super) fn no_tasks() -> Error {
+    let message = "evaluation needs held-out rows: set `data.test_size` or `data.test_path`, or name a file as \
+                   `eval.data.path`";
+    Error::config("data", message)
+}
+
+/// Adds an evaluation to a row of metrics: `test/...` of all tasks, `test/<data_source>/...` of some.
+pub(crate) fn describe(evaluation: &Evaluation, into: &mut Metrics) {
+    put("test", evaluation, into);
+    for (source, part) in &evaluation.by_data_source {
+        put(&format!("test/{source}"), part, into);
+    }
+}
+
+fn put(prefix: &str, evaluation: &Evaluation, into: &mut Metrics) {
+    let scores = evaluation.scores.iter();
+    into.extend(scores.map(|(score, value)| (format!("{prefix}/{score}"), Value::from(*value))));
+    into.insert(format!("{prefix}/env/all/reward/total"), json!(evaluation.reward));
+    into.insert(format!("{prefix}/problems"), evaluation.problems.into());
+    into.insert(format!("{prefix}/faults"), evaluation.faults.into());
+}
