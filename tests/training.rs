@@ -99,6 +99,12 @@ pub(crate) fn survives_a_kill(stage: &str, whole: &Path, prepare: impl Fn(&Path)
         let bytes = |run: &Path| checkpoint(run, stage, "000012", file);
         assert!(bytes(whole) == bytes(interrupted.path()), "{file} differs after a resume");
     }
+    let event_files = |run: &Path| {
+        let entries =
+            fs::read_dir(run.join(stage)).expect("a folder").map(|entry| entry.expect("an entry").file_name());
+        entries.filter(|name| name.to_string_lossy().starts_with("events.out.tfevents.")).count()
+    };
+    assert_eq!([whole, interrupted.path()].map(event_files), [1, 2], "every session writes an event file of its own");
     if stage == "rl" {
         let rollouts = |run: &Path| fs::read(run.join("rl/rollouts.jsonl")).expect("rollouts");
         assert!(rollouts(whole) == rollouts(interrupted.path()), "rollouts differ after a resume");

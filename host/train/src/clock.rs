@@ -1,6 +1,6 @@
-//! The one place that reads the clock. Durations go to logs and summaries, never into a computation.
+//! The one place that reads the clock. Durations and times go to logs and summaries, never into a computation.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Measures seconds since it was made or last asked.
 pub(crate) struct Stopwatch {
@@ -33,4 +33,10 @@ impl Stopwatch {
 #[allow(clippy::disallowed_methods, reason = "durations for the logs")]
 fn now() -> Instant {
     Instant::now()
+}
+
+/// What time it is, as event files note it; 0 where the clock is older than its epoch.
+#[allow(clippy::disallowed_methods, reason = "times for the logs")]
+pub(crate) fn unix_seconds() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }

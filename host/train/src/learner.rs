@@ -10,6 +10,7 @@ use crate::batch::Datum;
 use crate::clock::Stopwatch;
 use crate::config::{AdamConfig, Stage};
 use crate::error::Result;
+use crate::events::EventFile;
 use crate::gradient::gradients;
 use crate::model::Policy;
 use crate::objective::Objective;
@@ -29,6 +30,7 @@ pub(crate) struct Learner {
     /// What the graders' counts were at the checkpoint this goes on from.
     pub(crate) rubric: RubricState,
     optimizer: Optimizer,
+    events: EventFile,
     plan: Plan,
     step: usize,
     clock: Stopwatch,
@@ -92,8 +94,8 @@ impl Learner {
         let batches_drawn = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.batches_drawn);
         let earlier_seconds = checkpoint.as_ref().map_or(0.0, |checkpoint| checkpoint.seconds);
         let rubric = checkpoint.and_then(|checkpoint| checkpoint.rubric).unwrap_or_default();
-        let clock = Stopwatch::new();
-        Ok(Self { policy, renderer, dir, batches_drawn, rubric, optimizer, plan, step, clock, earlier_seconds })
+        let (events, clock) = (dir.events(step)?, Stopwatch::new());
+        Ok(Self { policy, renderer, dir, batches_drawn, rubric, optimizer, events, plan, step, clock, earlier_seconds })
     }
 
     /// The steps still to do.
@@ -130,6 +132,7 @@ impl Learner {
         self.step += 1;
         metrics.insert("progress/done_frac".into(), (self.step as f64 / self.plan.steps as f64).into());
         self.dir.append(METRICS, &metrics)?;
+        self.events.append(self.step - 1, &metrics)?;
         if self.is_due() {
             self.save(rubric)?;
         }

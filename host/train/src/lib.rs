@@ -22,6 +22,7 @@ mod dpo;
 mod epochs;
 mod error;
 mod eval;
+mod events;
 mod gradient;
 mod learner;
 mod live;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Stage;
 use crate::error::{Error, Result};
+use crate::events::EventFile;
 use crate::model::Policy;
 use crate::optim::Optimizer;
 use crate::reward_model::About;
@@ -101,6 +102,11 @@ impl StageDir {
         }
         let file = fs::OpenOptions::new().create(true).append(true).open(&path);
         file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(Error::io("write", &path))
+    }
+
+    /// Begins an event file for a stage that is about to do `step`.
+    pub(crate) fn events(&self, step: usize) -> Result<EventFile> {
+        EventFile::create(&self.path, step)
     }
 
     /// Prepares for writing step `step`: rows of that step and later ones go, and so does a last line that a crash cut
