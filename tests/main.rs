@@ -4,6 +4,8 @@
 mod adapter;
 /// What the documents promise about the tree.
 mod architecture;
+/// Checkpoints: which stay, a full disk, a kill in the middle of one.
+mod checkpoints;
 /// Environments: whole episodes, their faults, forks by replay, tools.
 mod environment;
 /// `rewarden eval`.

@@ -94,13 +94,15 @@ pub(crate) fn print_error(error: &anyhow::Error) {
         }
     }
     if error.chain().any(is_full_disk) {
-        eprintln!("  free some space, then go on with --resume: every step up to the last checkpoint is kept");
+        eprintln!("  make room, then go on with --resume: every step up to the last checkpoint is kept");
     }
 }
 
-/// Libraries below ours pass the system's reason on as text.
+/// A disk without room, a quota or a limit that is used up. Libraries below ours pass the system's reason on as text.
 fn is_full_disk(cause: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     let io = cause.downcast_ref::<std::io::Error>();
-    io.is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull)
-        || cause.to_string().contains("No space left on device")
+    let said = cause.to_string();
+    io.is_some_and(|error| [FileTooLarge, QuotaExceeded, StorageFull].contains(&error.kind()))
+        || ["No space left on device", "File too large", "quota exceeded"].iter().any(|reason| said.contains(reason))
 }

@@ -14,6 +14,7 @@ use crate::learner::{Learner, Plan};
 use crate::material::Material;
 use crate::observe::Observer;
 use crate::pairs::{Names, PairLessons, Terms};
+use crate::run_dir::Retention;
 use crate::start;
 
 /// tinker's names.
@@ -32,6 +33,7 @@ pub(crate) fn dpo(config: &RunConfig, material: &Material, observe: Observer) ->
         stage: Stage::Dpo,
         steps: steps(data.train.len(), options.num_epochs, options.batch_size, options.max_steps),
         save_every: options.save_every,
+        retention: Retention { keep_last: options.keep_last, named: config.named_folders() },
         adam: options.adam.clone(),
         about: None,
     };

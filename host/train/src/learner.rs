@@ -18,7 +18,7 @@ use crate::observe::{Event, Observer};
 use crate::optim::Optimizer;
 use crate::renderer::Renderer;
 use crate::reward_model::About;
-use crate::run_dir::{Checkpoint, METRICS, Metrics, OPTIMIZER, Parts, StageDir};
+use crate::run_dir::{Checkpoint, METRICS, Metrics, OPTIMIZER, Parts, Retention, StageDir};
 
 /// A stage in progress.
 pub(crate) struct Learner {
@@ -42,6 +42,7 @@ pub(crate) struct Plan {
     pub(crate) stage: Stage,
     pub(crate) steps: usize,
     pub(crate) save_every: usize,
+    pub(crate) retention: Retention,
     pub(crate) adam: AdamConfig,
     /// What a reader of the checkpoint has to know about the model beside its own files.
     pub(crate) about: Option<About>,
@@ -172,6 +173,7 @@ impl Learner {
             optimizer: &self.optimizer,
             about: self.plan.about.as_ref(),
         };
-        self.dir.save(&checkpoint, &parts)
+        self.dir.save(&checkpoint, &parts)?;
+        self.dir.remove_old(&self.plan.retention)
     }
 }

@@ -19,6 +19,7 @@ use crate::material::{Material, Preferences};
 use crate::observe::Observer;
 use crate::pairs::{Names, PairLessons, Terms};
 use crate::reward_model::About;
+use crate::run_dir::Retention;
 use crate::start;
 
 const NAMES: Names = Names { loss: "loss", accuracy: "pair_accuracy", margin: "mean_margin", worth: None };
@@ -35,6 +36,7 @@ pub(crate) fn prm(config: &RunConfig, material: &mut Material, observe: Observer
         stage: Stage::Prm,
         steps: steps(rows, options.num_epochs, options.batch_size, options.max_steps),
         save_every: options.save_every,
+        retention: Retention { keep_last: options.keep_last, named: config.named_folders() },
         adam: options.adam.clone(),
         about: Some(About::of(config)?),
     };

@@ -33,7 +33,7 @@ use crate::report;
 use crate::reward_model;
 use crate::rollout;
 use crate::run::Rewards;
-use crate::run_dir::{Metrics, ROLLOUTS};
+use crate::run_dir::{Metrics, ROLLOUTS, Retention};
 use crate::start;
 use crate::swap::{self, Swaps};
 use lesson::Lesson;
@@ -44,8 +44,14 @@ pub(crate) fn rl(config: &RunConfig, material: &Material, rewards: &mut Rewards,
     let Rewards { rubric, runtime, .. } = rewards;
     let options = &config.rl;
     let steps = options.max_steps;
-    let plan =
-        Plan { stage: Stage::Rl, steps, save_every: options.save_every, adam: options.adam.clone(), about: None };
+    let plan = Plan {
+        stage: Stage::Rl,
+        steps,
+        save_every: options.save_every,
+        retention: Retention { keep_last: options.keep_last, named: config.named_folders() },
+        adam: options.adam.clone(),
+        about: None,
+    };
     plugin_store::check_resumed(&config.log_path, rubric)?;
     let read = |folder: &Path| start::read_policy(config, folder);
     let mut learner = Learner::begin(&config.log_path, plan, read, || start::first(config, material, Stage::Rl))?;

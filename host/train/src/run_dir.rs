@@ -3,10 +3,10 @@
 //! an earlier run is set aside under a new name, a checkpoint appears whole or not at all, and a resumed stage drops only
 //! the rows it is about to write again.
 
-use rewarden_runtime::{Digest, RubricState};
-use serde::{Deserialize, Serialize};
+mod checkpoints;
+
+use serde::Serialize;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -14,11 +14,8 @@ use std::path::{Path, PathBuf};
 use crate::config::Stage;
 use crate::error::{Error, Result};
 use crate::events::EventFile;
-use crate::model::Policy;
-use crate::optim::Optimizer;
-use crate::reward_model::About;
 use crate::swap::SWAPS;
-use crate::tokenizer::Tokenizer;
+pub(crate) use checkpoints::{Checkpoint, OPTIMIZER, Parts, Retention};
 
 /// Named numbers and texts of one step.
 pub type Metrics = Map<String, Value>;
@@ -33,44 +30,6 @@ const CHECKPOINTS: &str = "checkpoints.jsonl";
 #[derive(Clone, Debug)]
 pub(crate) struct StageDir {
     path: PathBuf,
-}
-
-/// One line of `checkpoints.jsonl`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Checkpoint {
-    /// Name of the folder below `checkpoints/`.
-    pub name: String,
-    /// Where a run that goes on finds weights, optimizer and step; relative to the stage's folder.
-    pub state_path: PathBuf,
-    /// Where a sampler finds the model; the same folder.
-    pub sampler_path: PathBuf,
-    /// Steps done.
-    pub batch: usize,
-    /// Batches of tasks that were attempted: where in the data a stage that samples goes on.
-    #[serde(default)]
-    pub batches_drawn: usize,
-    /// Whether the stage is finished.
-    #[serde(rename = "final")]
-    pub is_final: bool,
-    /// Seconds of training so far, resumed parts included.
-    pub seconds: f64,
-    /// Digest of each plugin that was in use.
-    #[serde(default)]
-    pub plugins: BTreeMap<String, Digest>,
-    /// Digest of each component that scored beside a reward.
-    #[serde(default)]
-    pub shadows: BTreeMap<String, Digest>,
-    /// The fault counts of the graders so far; none in a stage without rewards.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rubric: Option<RubricState>,
-}
-
-/// What a checkpoint is made of.
-pub(crate) struct Parts<'a> {
-    pub(crate) policy: &'a Policy,
-    pub(crate) tokenizer: &'a Tokenizer,
-    pub(crate) optimizer: &'a Optimizer,
-    pub(crate) about: Option<&'a About>,
 }
 
 impl StageDir {
@@ -119,45 +78,7 @@ impl StageDir {
         // What was swapped at later steps stays: it is swapped again there.
         keep_while(&self.file(SWAPS), |_| true)
     }
-
-    /// The newest checkpoint whose folder is there.
-    pub(crate) fn latest(&self) -> Result<Option<Checkpoint>> {
-        let index = self.file(CHECKPOINTS);
-        if !index.exists() {
-            return Ok(None);
-        }
-        let checkpoints: Vec<Checkpoint> = read_rows(&index)?;
-        // A name that is no number would be somebody else's file, and could point anywhere.
-        let is_ours = |checkpoint: &Checkpoint| {
-            checkpoint.name.bytes().all(|byte| byte.is_ascii_digit()) && self.folder(checkpoint).is_dir()
-        };
-        Ok(checkpoints.into_iter().rev().find(is_ours))
-    }
-
-    /// The folder of a checkpoint: a Hugging Face model folder with the optimizer's state beside it.
-    pub(crate) fn folder(&self, checkpoint: &Checkpoint) -> PathBuf {
-        self.path.join("checkpoints").join(&checkpoint.name)
-    }
-
-    /// Writes a checkpoint: whole, synced and only then under its name.
-    pub(crate) fn save(&self, checkpoint: &Checkpoint, parts: &Parts) -> Result<()> {
-        let folder = self.folder(checkpoint);
-        let aside = self.path.join("checkpoints").join(".writing");
-        let _ = fs::remove_dir_all(&aside); // left over from a crash
-        fs::create_dir_all(&aside).map_err(Error::io("create", &aside))?;
-        parts.policy.write(&aside)?;
-        parts.tokenizer.write(&aside)?;
-        parts.optimizer.write(parts.policy, &aside.join(OPTIMIZER))?;
-        parts.about.map_or(Ok(()), |about| about.write(&aside))?;
-        sync(&aside)?;
-        let _ = fs::remove_dir_all(&folder); // a checkpoint that never reached the index
-        fs::rename(&aside, &folder).map_err(Error::io("rename", &folder))?;
-        self.append(CHECKPOINTS, checkpoint)
-    }
 }
-
-/// The optimizer's state within a checkpoint.
-pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
 
 /// Makes the directory of a new run and writes its resolved config. An earlier run there is set aside; its new place is
 /// returned. A directory that is not a run's is never touched.
@@ -250,14 +171,6 @@ fn set_aside(path: &Path) -> Result<PathBuf> {
     let free = (1..).map(numbered).find(|candidate| !candidate.exists()).unwrap_or_else(|| numbered(0));
     fs::rename(path, &free).map_err(Error::io("set aside", path))?;
     Ok(free)
-}
-
-fn sync(folder: &Path) -> Result<()> {
-    for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
-        let path = entry.map_err(Error::io("list", folder))?.path();
-        fs::File::open(&path).and_then(|file| file.sync_all()).map_err(Error::io("write", &path))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

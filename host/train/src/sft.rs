@@ -20,7 +20,7 @@ use crate::objective::Objective;
 use crate::observe::{Event, Observer};
 use crate::optim::learning_rate;
 use crate::renderer::{Conversation, Renderer};
-use crate::run_dir::Metrics;
+use crate::run_dir::{Metrics, Retention};
 use crate::start;
 
 /// Runs the stage, or what is left of it. Returns its seconds.
@@ -28,8 +28,14 @@ pub(crate) fn sft(config: &RunConfig, material: &Material, observe: Observer) ->
     let (options, dataset) = (&config.sft, material.examples()?);
     let answered = dataset.train.iter().filter(|example| !example.answer.is_empty()).count();
     let steps = steps(options, answered);
-    let plan =
-        Plan { stage: Stage::Sft, steps, save_every: options.save_every, adam: options.adam.clone(), about: None };
+    let plan = Plan {
+        stage: Stage::Sft,
+        steps,
+        save_every: options.save_every,
+        retention: Retention { keep_last: options.keep_last, named: config.named_folders() },
+        adam: options.adam.clone(),
+        about: None,
+    };
     let read = |folder: &Path| start::read_policy(config, folder);
     let mut learner = Learner::begin(&config.log_path, plan, read, || start::first(config, material, Stage::Sft))?;
     let train = data(&learner.renderer, &dataset.train, options)?;

@@ -249,6 +249,8 @@ pub struct SftConfig {
     pub eval_every: usize,
     /// Steps between checkpoints; 0 means only the last.
     pub save_every: usize,
+    /// So many of the newest checkpoints stay, and those that the config names; 0 means all.
+    pub keep_last: usize,
     /// Model folder or checkpoint to start from instead of `model_name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_checkpoint_path: Option<PathBuf>,
@@ -303,6 +305,7 @@ impl Default for SftConfig {
             train_on_what: TrainOnWhat::LastAssistantMessage,
             eval_every: 0,
             save_every: 20,
+            keep_last: 0,
             load_checkpoint_path: None,
             adam: AdamConfig::default(),
         }
@@ -349,6 +352,21 @@ impl RunConfig {
     /// The folder of the model that `model_name` stands for; meaningless for [`TINY`].
     pub fn model_path(&self) -> &Path {
         self.model_folder.as_deref().unwrap_or(Path::new(&self.model_name))
+    }
+
+    /// Folders of models that the config names: no stage may remove a checkpoint that another starts from.
+    pub(crate) fn named_folders(&self) -> Vec<PathBuf> {
+        let paths = [
+            &self.sft.load_checkpoint_path,
+            &self.prm.load_checkpoint_path,
+            &self.dpo.load_checkpoint_path,
+            &self.dpo.reference,
+            &self.rl.load_checkpoint_path,
+            &self.rl.kl_reference,
+            &self.eval.load_checkpoint_path,
+        ];
+        let graders = self.reward_model.iter().map(|model| &model.path);
+        paths.into_iter().chain(graders).flatten().cloned().chain([self.model_path().to_owned()]).collect()
     }
 
     /// The adapters to train; `None` trains every weight.

@@ -46,6 +46,8 @@ pub struct PrmConfig {
     pub eval_every: usize,
     /// Steps between checkpoints; 0 means only the last.
     pub save_every: usize,
+    /// Checkpoints that stay: so many of the newest; 0 means all.
+    pub keep_last: usize,
     /// Model folder or checkpoint to start from instead of this run's supervised stage.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_checkpoint_path: Option<PathBuf>,
@@ -102,6 +104,8 @@ pub struct DpoConfig {
     pub eval_every: usize,
     /// Steps between checkpoints; 0 means only the last.
     pub save_every: usize,
+    /// Checkpoints that stay: so many of the newest; 0 means all.
+    pub keep_last: usize,
     /// Model folder or checkpoint to start from instead of this run's supervised stage.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_checkpoint_path: Option<PathBuf>,
@@ -199,6 +203,7 @@ impl Default for PrmConfig {
             max_length: 1024,
             eval_every: 0,
             save_every: 20,
+            keep_last: 0,
             load_checkpoint_path: None,
             adam: AdamConfig::default(),
         }
@@ -221,6 +226,7 @@ impl Default for DpoConfig {
             max_length: 1024,
             eval_every: 0,
             save_every: 20,
+            keep_last: 0,
             load_checkpoint_path: None,
             adam: AdamConfig::default(),
         }

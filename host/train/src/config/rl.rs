@@ -76,6 +76,8 @@ pub struct RlConfig {
     pub eval_every: usize,
     /// Steps between checkpoints; 0 means only the last.
     pub save_every: usize,
+    /// So many of the newest checkpoints stay, and those that the config names; 0 means all.
+    pub keep_last: usize,
     /// Model folder or checkpoint to start from instead of this run's supervised stage.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_checkpoint_path: Option<PathBuf>,
@@ -158,6 +160,7 @@ impl Default for RlConfig {
             top_p: 1.0,
             eval_every: 20,
             save_every: 20,
+            keep_last: 0,
             load_checkpoint_path: None,
             adam: AdamConfig::default(),
         }
