@@ -6,6 +6,8 @@ mod adapter;
 mod architecture;
 /// Checkpoints: which stay, a full disk, a kill in the middle of one.
 mod checkpoints;
+/// `rewarden dpo`.
+mod dpo;
 /// Environments: whole episodes, their faults, forks by replay, tools.
 mod environment;
 /// `rewarden eval`.
@@ -40,10 +42,14 @@ mod plugin_check;
 mod plugin_inspect;
 /// `rewarden plugin test`: cases of every kind of plugin, probes, `--update`, `--watch`, and mistakes in the file.
 mod plugin_test;
+/// `rewarden prm`.
+mod prm;
 /// The first reward of README.md, in each language.
 mod readme;
 /// `rewarden rescore`: the same bits again, and two plugins compared.
 mod rescore;
+/// Trained reward models among the rewards.
+mod reward_models;
 /// `rewarden rl`, and that nothing but the plugin teaches.
 mod rl;
 /// A rubric over real plugins: who is asked, what a fault costs, quarantine, swaps and shadows.

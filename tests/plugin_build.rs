@@ -103,16 +103,26 @@ fn what_the_code_does_must_be_what_plugin_toml_says() {
     );
 }
 
-#[test]
-fn a_missing_compiler_is_named_with_what_installs_it() {
+/// A language, the file that makes a folder one of its plugins, and what is said where its compiler is not.
+#[track_caller]
+fn check_missing(language: &str, file: &str, said: &[&str]) {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    fs::write(dir.path().join("Cargo.toml"), "").expect("writable");
-    let toml = PLUGIN.split("[build]").next().expect("the part before it").replace("\"c\"", "\"rust\"");
+    fs::write(dir.path().join(file), "").expect("writable");
+    let toml = PLUGIN.split("[build]").next().expect("the part before it").replace("\"c\"", &format!("{language:?}"));
     fs::write(dir.path().join("plugin.toml"), toml).expect("writable");
     let output = rewarden().args(["plugin", "build"]).arg(dir.path()).env("PATH", "").output().expect("runs");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{stderr}");
-    assert!(stderr.contains("cargo is not installed; it comes with "), "{stderr}");
+    for part in said {
+        assert!(stderr.contains(part), "{part:?} is not in: {stderr}");
+    }
+}
+
+#[test]
+fn a_missing_compiler_is_named_with_what_installs_it() {
+    check_missing("rust", "Cargo.toml", &["cargo is not installed; it comes with "]);
+    check_missing("python", "plugin.py", &["componentize-py is not installed", "pip install componentize-py"]);
+    check_missing("ts", "plugin.ts", &["is not installed", "npm install --save-dev componentize-qjs"]);
 }
 
 /// A command of the plugin's own, and what is said of it.

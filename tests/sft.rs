@@ -105,7 +105,7 @@ fn bad_rows_are_named_by_line() {
     check_bad_data(&format!("{good}\n[1]\n"), &["rows.jsonl:2", "one JSON object a line"]);
     check_bad_data(&format!("{good}\n{{\"text\":\"x\"}}\n"), &["rows.jsonl:2", "unknown shape", "question, answer"]);
     check_bad_data("", &["holds no row"]);
-    check_bad_data(&format!("{good}\n"), &["no training example is left"]);
+    check_bad_data(&format!("{good}\n"), &["no training row is left"]);
 }
 
 #[test]

@@ -10,13 +10,21 @@ use tempfile::TempDir;
 use crate::guests::{rewarden, root};
 
 /// The quickstart with its sizes cut: enough steps for several checkpoints, too few to learn anything.
-const SMALL: [&str; 15] = [
+const SMALL: [&str; 23] = [
     "data.arithmetic.train_size=120",
     "data.arithmetic.test_size=6",
     "sft.max_steps=12",
     "sft.batch_size=8",
     "sft.micro_batch_size=4",
     "sft.save_every=5",
+    "prm.max_steps=12",
+    "prm.batch_size=8",
+    "prm.micro_batch_size=4",
+    "prm.save_every=5",
+    "dpo.max_steps=12",
+    "dpo.batch_size=8",
+    "dpo.micro_batch_size=4",
+    "dpo.save_every=5",
     "rl.max_steps=12",
     "rl.groups_per_batch=2",
     "rl.group_size=4",
@@ -40,6 +48,20 @@ pub(crate) fn small(verb: &str, run: &Path) -> Command {
         command.args(["--set", setting]);
     }
     command
+}
+
+/// Adds settings to a training verb.
+pub(crate) fn set(command: &mut Command, settings: &[&str]) {
+    for setting in settings {
+        command.args(["--set", setting]);
+    }
+}
+
+/// A run whose supervised stage is finished.
+pub(crate) fn after_sft() -> TempDir {
+    let run = folder();
+    finish(small("sft", run.path()));
+    run
 }
 
 /// Runs to the end, which must be a good one.

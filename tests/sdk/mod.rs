@@ -228,6 +228,9 @@ fn host_services_answer() {
         assert_eq!(ask("scores").value, Some(5.0), "{language}: three messages and two");
         assert_eq!(ask("texts").note, "7 tokens", "{language}");
         assert_eq!(ask("tool").note, "truth", "{language}");
+        let long = Sample { extra: "tool".into(), ground_truth: "x".repeat(4095) + "ü", ..full() };
+        let note = judge(&spec, long).expect(language).note;
+        assert_eq!(note, "x".repeat(4095), "{language}: a long note is cut between letters");
     }
 }
 

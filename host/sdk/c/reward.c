@@ -20,6 +20,16 @@ static rw_fault *no_value(void) {
     return rw_internal("the score has no value: call rw_value(score, x) or rw_none(score), or return a fault");
 }
 
+// The longest note that a host takes, in bytes; what is longer is cut off between two letters.
+#define NOTE_BYTES_MAX 4096
+
+static void cut_note(rw_score *score) {
+    rw_text *note = &score->note;
+    if (note->len <= NOTE_BYTES_MAX) return;
+    note->len = NOTE_BYTES_MAX;
+    while (note->len > 0 && ((unsigned char)note->at[note->len] & 0xC0) == 0x80) note->len--;
+}
+
 #endif
 
 #if RW_KIND == RW_KIND_REWARD
@@ -42,7 +52,8 @@ static judgement judge(rw_sample *sample) {
     mend_sample(sample);
     rw_fault *fault = rw_the_reward(sample, &answer.score);
     if (fault == RW_OK && answer.score.has_value == FORGOTTEN) fault = no_value();
-    if (fault != RW_OK) answer = (judgement){.is_fault = true, .fault = *fault};
+    if (fault != RW_OK) return (judgement){.is_fault = true, .fault = *fault};
+    cut_note(&answer.score);
     return answer;
 }
 
@@ -72,6 +83,7 @@ static rw_fault *judge_group(rw_sample *samples, rw_score *scores, size_t count)
     rw_fault *fault = rw_the_group_reward(samples, scores, count);
     for (size_t i = 0; fault == RW_OK && i < count; i++)
         if (scores[i].has_value == FORGOTTEN) fault = no_value();
+    for (size_t i = 0; i < count; i++) cut_note(&scores[i]);
     return fault;
 }
 

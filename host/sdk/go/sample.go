@@ -1,5 +1,7 @@
 package rewarden
 
+import "unicode/utf8"
+
 // StopReason says how a trajectory ended.
 type StopReason uint8
 
@@ -122,4 +124,19 @@ func (score Score) check() error {
 		return Internal("the score has no value: return rewarden.Of(x), rewarden.None(), or an error")
 	}
 	return nil
+}
+
+// noteBytesMax is the longest note that a host takes.
+const noteBytesMax = 4096
+
+// cut is a note as long as a host takes; what is longer is cut off between two letters.
+func cut(note string) string {
+	if len(note) <= noteBytesMax {
+		return note
+	}
+	end := noteBytesMax
+	for end > 0 && !utf8.RuneStart(note[end]) {
+		end--
+	}
+	return note[:end]
 }

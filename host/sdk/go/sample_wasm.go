@@ -51,6 +51,6 @@ func lowerScore(score Score) rawScore {
 		steps:      slice(score.Steps),
 		components: lowerList(score.Components, lowerMetric),
 		metrics:    lowerList(score.Metrics, lowerMetric),
-		note:       lower(score.Note),
+		note:       lower(cut(score.Note)),
 	}
 }

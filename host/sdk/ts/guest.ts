@@ -134,7 +134,7 @@ function lowered(given: Score | number) {
     steps: Array.from(score.steps, number),
     components: metrics(score.components),
     metrics: metrics(score.metrics),
-    note: text(score.note),
+    note: cut(text(score.note)),
   };
 }
 
@@ -167,6 +167,22 @@ function metrics(given: Record<string, number>) {
 function number(value: unknown): number {
   if (typeof value !== "number") throw new TypeError(`this must be a number, and is ${named(value)}`);
   return value;
+}
+
+/** The longest note that a host takes, in bytes of UTF-8. */
+const NOTE_BYTES_MAX = 4096;
+
+/** A note as long as a host takes; what is longer is cut off between two letters. */
+function cut(note: string): string {
+  let bytes = 0;
+  let end = 0;
+  for (const letter of note) {
+    const code = letter.codePointAt(0)!;
+    bytes += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    if (bytes > NOTE_BYTES_MAX) return note.slice(0, end);
+    end += letter.length;
+  }
+  return note;
 }
 
 /** A text that UTF-8 can say: half a surrogate pair cannot leave a component. */

@@ -73,13 +73,17 @@ impl Rendered {
     }
 }
 
-/// The places of the tokens with which the steps of what was trained in `datum` end.
+/// The places of the tokens with which the steps of what was trained in `datum` end, message by message.
 pub(crate) fn step_tokens(datum: &Datum, renderer: &Renderer, separator: &str) -> Result<Vec<usize>> {
     let tokenizer = renderer.tokenizer();
-    let said = (0..datum.tokens.len()).filter(|&at| datum.trained[at] && !tokenizer.stops(datum.tokens[at]));
-    let places: Vec<usize> = said.collect();
-    let tokens: Vec<u32> = places.iter().map(|&at| datum.tokens[at]).collect();
-    Ok(last_tokens(&tokenizer.pieces(&tokens)?, separator).into_iter().map(|token| places[token]).collect())
+    let is_said = |&at: &usize| datum.trained[at] && !tokenizer.stops(datum.tokens[at]);
+    let places: Vec<usize> = (0..datum.tokens.len()).filter(is_said).collect();
+    let mut ends = vec![];
+    for message in places.chunk_by(|one, next| one + 1 == *next) {
+        let tokens: Vec<u32> = message.iter().map(|&at| datum.tokens[at]).collect();
+        ends.extend(last_tokens(&tokenizer.pieces(&tokens)?, separator).into_iter().map(|token| message[token]));
+    }
+    Ok(ends)
 }
 
 impl Lessons for StepLessons {

@@ -3,11 +3,12 @@
 //! What it was trained as stands beside its weights in `reward_model.json`; a classifier that somebody else trained
 //! (transformers' sequence or token classification) needs no such file.
 
-use rewarden_runtime::{Digest, Fault, Grader, HostScorer, Sample, Score, Scorer};
+use rewarden_runtime::{Digest, Fault, Grader, HostScorer, Role, Sample, Score, Scorer};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::advantage::step_ends;
 use crate::batch::Datum;
 use crate::chains::step_tokens;
 use crate::config::{Aggregate, PrmLossFn, RewardModelConfig, RunConfig, Stage};
@@ -139,9 +140,19 @@ impl RewardModel {
         if self.about.loss_fn != PrmLossFn::Steps {
             return Ok(asked(datum, self.about.loss_fn.head()));
         }
-        let ends = step_tokens(&datum, &self.renderer, &self.about.step_separator).map_err(invalid)?;
+        let ends = self.steps_of(sample, &datum).map_err(invalid)?;
         let trained = (0..datum.tokens.len()).map(|at| ends.contains(&at)).collect();
         Ok(Datum { trained, ..datum })
+    }
+
+    /// Where the steps of what was said end. A chat template may write a thought before it that was not said: the steps
+    /// are the last ones.
+    fn steps_of(&self, sample: &Sample, datum: &Datum) -> Result<Vec<usize>> {
+        let separator = &self.about.step_separator;
+        let said = sample.completion.iter().filter(|message| message.role == Role::Assistant);
+        let count: usize = said.map(|message| step_ends(&message.content, separator).len()).sum();
+        let ends = step_tokens(datum, &self.renderer, separator)?;
+        Ok(ends[ends.len().saturating_sub(count)..].to_vec())
     }
 
     /// What the model thinks of each answer.

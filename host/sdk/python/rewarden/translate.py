@@ -52,6 +52,10 @@ class _Record:
         self.__dict__.update(fields)
 
 
+# The longest note that a host takes.
+NOTE_BYTES_MAX = 4096
+
+
 def bind() -> None:
     """Has the bindings make the author's classes at once, instead of theirs that would be copied for every sample."""
     replaced = {
@@ -152,7 +156,7 @@ def score(given: Any) -> _Record:
         steps=[float(step) for step in given.steps],
         components=metrics(given.components),
         metrics=metrics(given.metrics),
-        note=_text(given.note),
+        note=_note(given.note),
     )
 
 
@@ -161,6 +165,15 @@ def _text(given: Any) -> str:
     if not isinstance(given, str):
         raise TypeError(f"this must be a text: {given!r:.80}")
     return given if given.isascii() else given.encode("utf-8", "replace").decode("utf-8")
+
+
+def _note(given: Any) -> str:
+    """A note as long as a host takes; what is longer is cut off between two letters."""
+    whole = _text(given)
+    # No letter is shorter than a byte: most notes need no counting.
+    if len(whole) * 4 <= NOTE_BYTES_MAX:
+        return whole
+    return whole.encode("utf-8")[:NOTE_BYTES_MAX].decode("utf-8", "ignore")
 
 
 def metrics(given: dict[str, float] | None) -> list[_Record]:

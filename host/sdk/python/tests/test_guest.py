@@ -85,6 +85,10 @@ class Rewards(unittest.TestCase):
         self.check("return Score.of(1, chr(0xd800))", '"note": "?"')
         self.check("return Score.of(1, f'{sample.stop_reason}')", '"note": "max_tokens"')
 
+    def test_long_notes_are_cut_between_letters(self):
+        for note, expected in (("'x' * 4096", "x" * 4096), ("'x' * 4097", "x" * 4096), ("'x' * 4095 + 'ü'", "x" * 4095)):
+            self.check(f"return Score.of(1, {note})", f'"note": "{expected}"')
+
     def test_faults(self):
         self.check(
             "return None", "Fault_Internal: TypeError: a score is a number or a Score, and this is None; Score.none()"

@@ -44,6 +44,8 @@ test("scores", () => {
   check((given) => Score.of(Number(given.response() === given.groundTruth), { note: given.stopReason }), { value: 1, note: "max_tokens" });
   check(() => Score.of(0.5, { steps: [1, 0], metrics: { a: 1 } }), { value: 0.5, steps: [1, 0], metrics: [{ name: "a", value: 1 }] });
   check(() => Score.of(1, { note: "\ud800" }), { value: 1, note: "\ufffd" });
+  check(() => Score.of(1, { note: "x".repeat(4097) }), { value: 1, note: "x".repeat(4096) });
+  check(() => Score.of(1, { note: "x".repeat(4095) + "ü" }), { value: 1, note: "x".repeat(4095) });
 });
 
 test("faults", () => {

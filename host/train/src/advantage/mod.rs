@@ -3,7 +3,7 @@
 
 mod steps;
 
-pub(crate) use steps::{last_tokens, split_steps, step_returns};
+pub(crate) use steps::{last_tokens, split_steps, step_ends, step_returns};
 
 /// Keeps a group of equal rewards from dividing by zero; verl's number.
 const EPSILON: f64 = 1e-6;

@@ -268,6 +268,9 @@ pub struct EvalConfig {
     pub num_samples: usize,
     /// The k of each pass@k and maj@k; none may exceed `num_samples`.
     pub k: Vec<usize>,
+    /// The reward whose score decides about an answer. Not set, it is what the rubric makes of all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub graded_by: Option<String>,
     /// An answer passes when its reward is at least this.
     pub pass_threshold: f64,
     /// Tokens of one answer at most.
@@ -318,6 +321,7 @@ impl Default for EvalConfig {
             max_examples: 400,
             num_samples: 8,
             k: vec![1, 8],
+            graded_by: None,
             pass_threshold: 1.0,
             max_tokens: 256,
             temperature: 1.0,

@@ -119,6 +119,10 @@ impl RunConfig {
                 format!("two rewards are called `{}`; metrics need one name each", twice[0]),
             ));
         }
+        if let Some(name) = self.eval.graded_by.as_ref().filter(|name| !names.contains(&name.as_str())) {
+            let message = format!("there is no reward `{name}`; the config has {}", names.join(", "));
+            return Err(Error::config("eval.graded_by", message));
+        }
         for reward in &self.reward {
             reward.weight.check(&format!("reward.{}.weight", reward.name))?;
             reward.on_fault.unwrap_or_default().check(&format!("reward.{}.on_fault", reward.name))?;
@@ -287,6 +291,7 @@ mod tests {
         check(MINIMAL, &["rubric.gate_threshold=nan"], "`rubric.gate_threshold`");
         check(MINIMAL, &["rubric.quarantine_after=0"], "`rubric.quarantine_after`: must be at least 1");
         check(MINIMAL, &["rubric.quarantine_after=-1"], "quarantine_after");
+        check(&reward(""), &["eval.graded_by=b"], "`eval.graded_by`: there is no reward `b`; the config has a");
         check(MINIMAL, &["rubric.fault_budget=-1"], "fault_budget");
     }
 

@@ -77,6 +77,7 @@ impl<'a> Exam<'a> {
         let (config, options) = (self.config, &self.config.eval);
         let tasks = self.tasks();
         let sampling = options.sampling();
+        let judge = options.graded_by.as_ref().and_then(|judge| rubric.names().position(|name| name == judge));
         let mut marks: Vec<Mark> = vec![];
         let mut before = 0;
         for (chunk, tasks) in tasks.chunks(TASKS_AT_ONCE).enumerate() {
@@ -96,7 +97,9 @@ impl<'a> Exam<'a> {
             if let Some((dir, name)) = kept {
                 dir.append_all(&format!("{name}-{ROLLOUTS}"), &report::rows(rubric, 0, &rollouts, &graded, &[]))?;
             }
-            marks.extend(rollouts.iter().zip(&graded).map(|(rollout, graded)| Mark::new(&rollout.sample, graded)));
+            marks.extend(
+                rollouts.iter().zip(&graded).map(|(rollout, graded)| Mark::new(&rollout.sample, graded, judge)),
+            );
         }
         let sources: Vec<&str> = tasks.iter().map(|task| task.data_source.as_str()).collect();
         Ok(summarise(&marks, &sources, options))

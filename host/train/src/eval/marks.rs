@@ -37,14 +37,16 @@ impl Mark {
     /// Two answers agree when the first reward that was asked notes the same about them: by convention the final answer
     /// it found, for which the contract has no field of its own. Where it notes nothing, the whole answer must be the
     /// same. What it could not judge has no vote.
-    pub(super) fn new(sample: &Sample, graded: &Graded) -> Self {
+    /// The reward is the rubric's, or the score of the grader with the number `judge`.
+    pub(super) fn new(sample: &Sample, graded: &Graded, judge: Option<usize>) -> Self {
         let said = || sample.completion.last().map_or("", |message| message.content.trim()).to_owned();
         let judged = graded.parts.iter().flatten().next().and_then(|judgement| judgement.result.as_ref().ok());
         let answer = judged.map(|score| match score.note.trim() {
             "" => said(),
             note => note.to_owned(),
         });
-        Self { reward: graded.total, answer }
+        let score = |grader: usize| graded.parts[grader].as_ref()?.result.as_ref().ok()?.value;
+        Self { reward: judge.map_or(graded.total, score), answer }
     }
 }
 
@@ -177,7 +179,7 @@ mod tests {
             (vec![None], None),
         ] {
             let graded = Graded { total: Some(1.0), parts, ..Graded::default() };
-            assert_eq!(Mark::new(&sample, &graded).answer.as_deref(), expected);
+            assert_eq!(Mark::new(&sample, &graded, None).answer.as_deref(), expected);
         }
     }
 }

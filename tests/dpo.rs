@@ -1,0 +1,62 @@
+//! `rewarden dpo`: direct preference optimisation.
+
+use crate::training::{after_sft, checkpoint, copy, finish, folder, rows, set, small, survives_a_kill};
+
+#[test]
+fn a_killed_stage_resumes_bit_for_bit() {
+    let start = after_sft();
+    let whole = folder();
+    copy(start.path(), whole.path());
+    finish(small("dpo", whole.path()));
+    survives_a_kill("dpo", whole.path(), |run| copy(start.path(), run));
+}
+
+/// A variant, and its loss before the first update: the policy is its own reference.
+#[track_caller]
+fn check_variant(settings: &[&str], first_loss: f64) {
+    let run = after_sft();
+    let mut command = small("dpo", run.path());
+    set(&mut command, settings);
+    finish(command);
+    let rows = rows(&run.path().join("dpo/metrics.jsonl"));
+    let number = |row: usize, name: &str| rows[row][name].as_f64().unwrap_or_else(|| panic!("{settings:?}: {name}"));
+    assert!((number(0, "dpo_loss") - first_loss).abs() < 1e-6, "{settings:?}: {}", number(0, "dpo_loss"));
+    for name in ["accuracy", "chosen_reward", "rejected_reward", "optim/grad_norm"] {
+        assert!((0..12).all(|row| number(row, name).is_finite()), "{settings:?}: {name}");
+    }
+    // Twelve steps are too few for pairs nobody has seen; those it learns from must move.
+    let (first, last) = (number(0, "margin"), number(11, "margin"));
+    assert!(first == 0.0 && last > 0.0, "{settings:?}: the margin went from {first} to {last}");
+    assert!(number(11, "test/margin").is_finite());
+}
+
+#[test]
+fn every_variant_widens_the_margin() {
+    let rate = "dpo.learning_rate=1e-2";
+    check_variant(&["dpo.loss_fn=sigmoid", rate], 2f64.ln());
+    check_variant(&["dpo.loss_fn=sigmoid_norm", "dpo.dpo_beta=2", rate], 2f64.ln());
+    check_variant(&["dpo.loss_fn=ipo", "dpo.dpo_beta=0.5", rate], 1.0);
+}
+
+#[test]
+fn reinforcement_learning_goes_on_from_it() {
+    let run = after_sft();
+    finish(small("dpo", run.path()));
+    let mut rl = small("rl", run.path());
+    rl.args(["--set", "rl.learning_rate=0", "--set", "rl.max_steps=1"]);
+    finish(rl);
+    let weights = |stage, name| checkpoint(run.path(), stage, name, "model.safetensors");
+    assert!(weights("dpo", "000012") == weights("rl", "000001"), "what dpo made is where rl starts");
+    assert!(weights("dpo", "000012") != weights("sft", "000012"), "dpo moved the weights");
+}
+
+#[test]
+fn new_adapters_are_held_to_the_model_under_them() {
+    let run = folder();
+    let mut command = small("dpo", run.path());
+    command.args(["--set", "stages=[\"dpo\"]", "--set", "lora_rank=2"]);
+    finish(command);
+    let rows = rows(&run.path().join("dpo/metrics.jsonl"));
+    assert_eq!(rows[0]["margin"], 0.0);
+    assert!(rows[11]["margin"].as_f64().is_some_and(|margin| margin != 0.0));
+}
