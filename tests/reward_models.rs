@@ -5,13 +5,14 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::guests::{rewarden, root, succeeds};
 use crate::training::{fails, finish, folder, rows, set, small};
 
 /// The quickstart with a reward model called `prm` and the plugin as a metric beside it.
 fn config(folder: &Path, reward_model: &str) -> std::path::PathBuf {
-    let text = fs::read_to_string(crate::guests::root().join("configs/quickstart.toml")).expect("readable");
-    let root = crate::guests::root();
-    let text = text.replace("\"rewards/gsm8k\"", &format!("\"{}\"\nweight = 0", root.join("rewards/gsm8k").display()));
+    let text = fs::read_to_string(root().join("configs/quickstart.toml")).expect("readable");
+    let plugin = format!("\"{}\"\nweight = 0", root().join("rewards/gsm8k").display());
+    let text = text.replace("\"rewards/gsm8k\"", &plugin);
     let file = folder.join("config.toml");
     fs::write(&file, format!("{text}\n[[reward_model]]\nname = \"prm\"\n{reward_model}\n")).expect("written");
     file
@@ -23,7 +24,7 @@ fn run(folder: &Path, reward_model: &str, stages: &str, settings: &[&str]) -> st
     let mut command = small("run", &folder.join("run"));
     let mut arguments: Vec<std::ffi::OsString> = command.get_args().map(Into::into).collect();
     arguments[1] = config.into();
-    command = crate::guests::rewarden();
+    command = rewarden();
     command.args(arguments).args(["--set", &format!("stages={stages}")]);
     set(&mut command, settings);
     command
@@ -90,6 +91,9 @@ fn a_plugin_takes_the_place_of_what_could_not_be_trained() {
     let summary: Value = serde_json::from_slice(&fs::read(home.join("summary.json")).expect("read")).expect("JSON");
     assert!(summary["failed"]["prm"].is_string(), "{summary}");
 
+    let shown = succeeds(rewarden().arg("rescore").arg(&home).output().expect("the binary runs"));
+    assert!(shown.contains("| prm ") && !shown.contains("cannot be reproduced"), "{shown}");
+
     let mut resume = run(folder.path(), "fallback = \"gsm8k\"", ALL, &failing);
     resume.arg("--resume");
     let again = finish(resume);
@@ -132,6 +136,10 @@ fn a_model_of_another_run_judges_and_a_policy_does_not() {
     let policy = run(folder.path(), &path("sft/checkpoints/000012"), stages, &short);
     fails(policy, &["is no reward model", "reward_model.json"]);
     finish(run(folder.path(), &path("prm/checkpoints/000012"), stages, &short));
-    let metrics = rows(&folder.path().join("run/rl/metrics.jsonl"));
-    assert_eq!(metrics[0]["reward_source_prm"], 1.0);
+    let home = folder.path().join("run");
+    assert_eq!(rows(&home.join("rl/metrics.jsonl"))[0]["reward_source_prm"], 1.0);
+    let output = rewarden().arg("rescore").arg(&home).output().expect("the binary runs");
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{shown}");
+    assert!(shown.contains("cannot be reproduced: a trained reward model's"), "{shown}");
 }

@@ -176,10 +176,14 @@ fn batches(rollouts: Vec<StoredRollout>) -> BTreeMap<Judge, Batch> {
 /// The outer error is ours, the inner one a reason to go on without this component.
 fn load(runtime: &Runtime, stage: &StageFiles, judge: &Judge) -> Result<Result<Scorer>> {
     let config = &stage.config;
-    let found = config.reward_named(&judge.name).and_then(|reward| {
-        let component = PluginStore::of(&config.log_path).component(judge.plugin)?;
-        config.plugin_spec(reward, component)
-    });
+    let component = PluginStore::of(&config.log_path).component(judge.plugin);
+    let model = config.reward_model.iter().find(|model| model.name == judge.name);
+    if model.is_some() && component.is_err() {
+        return Ok(Err(anyhow::anyhow!("a trained reward model's: models are not in the run's store")));
+    }
+    // In a reward model's place sits the plugin it names.
+    let name = model.and_then(|model| model.fallback.as_ref()).unwrap_or(&judge.name);
+    let found = config.reward_named(name).and_then(|reward| config.plugin_spec(reward, component?));
     let spec = match found {
         // A score from the disk would reproduce itself; one that this process judged before is an honest one.
         Ok(spec) if spec.cache == CacheScores::Disk => PluginSpec { cache: CacheScores::Memory, ..spec },
