@@ -119,3 +119,26 @@ fn models_that_cannot_be_loaded_are_named() {
     fails(with_model(&run.path().join("nothing")), &["nothing", "no such folder"]);
     fails(with_model(&root().join("host/train/fixtures/qwen3-tied")), &["tokenizer.json"]);
 }
+
+/// Rows of 64 tokens hold several conversations; what is learnt stays the same.
+#[test]
+fn packing_changes_nothing_but_the_time() {
+    let (padded, packed) = (folder(), folder());
+    let stage = |run: &std::path::Path, packing: &str| {
+        let mut command = small("sft", run);
+        command.args(["--set", "sft.max_length=64", "--set", "sft.warmup_ratio=0.3", "--set", packing]);
+        command
+    };
+    finish(stage(padded.path(), "sft.packing=false"));
+    finish(stage(packed.path(), "sft.packing=true"));
+    let rows = [&padded, &packed].map(|run| rows(&run.path().join("sft/metrics.jsonl")));
+    assert_eq!(rows[0].len(), 12);
+    for (padded, packed) in rows[0].iter().zip(&rows[1]) {
+        for name in ["num_sequences", "num_tokens", "num_loss_tokens", "optim/lr"] {
+            assert_eq!(padded[name], packed[name]);
+        }
+        let [padded, packed] = [padded, packed].map(|row| row["train_mean_nll"].as_f64().expect("a number"));
+        assert!((padded - packed).abs() < 1e-3, "{padded} and {packed}");
+    }
+    assert_eq!(rows[0][0]["optim/lr"], 0.0, "the rate rises from 0");
+}

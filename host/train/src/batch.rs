@@ -3,6 +3,7 @@
 use candle_core::{Device, Tensor};
 
 use crate::error::Result;
+use crate::layout::Row;
 use crate::renderer::Rendered;
 
 /// One sequence to learn from. What a loss knows of it beyond the policy's own view, the loss brings along.
@@ -32,10 +33,12 @@ impl Datum {
     }
 }
 
-/// Some data as tensors. B sequences, padded on the right to L; N trained tokens in all.
+/// Some data as tensors. B rows, each one sequence or several, padded on the right to L; N trained tokens in all.
 pub(crate) struct MicroBatch {
     /// Token ids (B, L).
     pub(crate) ids: Tensor,
+    /// What the decoder must know where rows hold several sequences.
+    pub(crate) packing: Option<Packing>,
     /// Where, flat over `ids`, each trained token is predicted: one place before it (N).
     pub(crate) places: Tensor,
     /// Where each trained token itself is: what a reward model has seen when it is asked (N).
@@ -44,18 +47,34 @@ pub(crate) struct MicroBatch {
     pub(crate) targets: Tensor,
 }
 
+/// Of each token (B x L, row by row), where it stands in its own sequence, and which of its row that is. Padding is of
+/// another.
+pub(crate) struct Packing {
+    pub(crate) positions: Vec<u32>,
+    pub(crate) sequences: Vec<u32>,
+}
+
 impl MicroBatch {
-    /// Pads and gathers `data`; `None` when there is nothing to learn from.
-    pub(crate) fn new(data: &[Datum]) -> Result<Option<Self>> {
-        let longest = data.iter().map(|datum| datum.tokens.len()).max().unwrap_or(0);
-        let mut ids = vec![0u32; data.len() * longest];
+    /// Lays the sequences of `data` out in these rows and gathers them; `None` when there is nothing to learn from.
+    pub(crate) fn new(data: &[Datum], rows: &[Row]) -> Result<Option<Self>> {
+        let length = |row: &Row| row.iter().map(|&index| data[index].tokens.len()).sum();
+        let longest: usize = rows.iter().map(length).max().unwrap_or(0);
+        let mut ids = vec![0u32; rows.len() * longest];
+        let mut packing = Packing { positions: vec![0; ids.len()], sequences: vec![u32::MAX; ids.len()] };
         let (mut places, mut ends, mut targets) = (vec![], vec![], vec![]);
-        for (row, datum) in data.iter().enumerate() {
-            ids[row * longest..][..datum.tokens.len()].copy_from_slice(&datum.tokens);
-            for at in datum.targets() {
-                places.push((row * longest + at - 1) as u32);
-                ends.push((row * longest + at) as u32);
-                targets.push(datum.tokens[at]);
+        for (row, members) in rows.iter().enumerate() {
+            let mut first = row * longest;
+            for (sequence, datum) in members.iter().map(|&index| &data[index]).enumerate() {
+                let range = first..first + datum.tokens.len();
+                ids[range.clone()].copy_from_slice(&datum.tokens);
+                packing.sequences[range.clone()].fill(sequence as u32);
+                packing.positions[range.clone()].iter_mut().zip(0..).for_each(|(position, at)| *position = at);
+                for at in datum.targets() {
+                    places.push((first + at - 1) as u32);
+                    ends.push((first + at) as u32);
+                    targets.push(datum.tokens[at]);
+                }
+                first = range.end;
             }
         }
         if targets.is_empty() {
@@ -63,7 +82,8 @@ impl MicroBatch {
         }
         let count = targets.len();
         Ok(Some(Self {
-            ids: Tensor::from_vec(ids, (data.len(), longest), &Device::Cpu)?,
+            ids: Tensor::from_vec(ids, (rows.len(), longest), &Device::Cpu)?,
+            packing: rows.iter().any(|row| row.len() > 1).then_some(packing),
             places: Tensor::from_vec(places, count, &Device::Cpu)?,
             ends: Tensor::from_vec(ends, count, &Device::Cpu)?,
             targets: Tensor::from_vec(targets, count, &Device::Cpu)?,

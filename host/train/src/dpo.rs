@@ -47,8 +47,7 @@ pub(crate) fn dpo(config: &RunConfig, material: &Material, observe: Observer) ->
         stage: Stage::Dpo,
         seed: config.seed,
         batch_size: options.batch_size,
-        learning_rate: options.learning_rate,
-        lr_schedule: options.lr_schedule,
+        schedule: options.schedule(),
         eval_every: options.eval_every,
     };
     epochs.run(&mut learner, &lessons, observe)

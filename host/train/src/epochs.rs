@@ -4,22 +4,21 @@
 use std::collections::BTreeMap;
 
 use crate::clock::Stopwatch;
-use crate::config::{LrSchedule, Stage};
+use crate::config::Stage;
 use crate::data::batch_at;
 use crate::error::Result;
 use crate::learner::{Learner, Update};
 use crate::model::Policy;
 use crate::observe::{Event, Observer};
-use crate::optim::learning_rate;
 use crate::run_dir::Metrics;
+use crate::schedule::Schedule;
 
 /// How much at a time, how fast, and when to measure.
 pub(crate) struct Epochs {
     pub(crate) stage: Stage,
     pub(crate) seed: u64,
     pub(crate) batch_size: usize,
-    pub(crate) learning_rate: f64,
-    pub(crate) lr_schedule: LrSchedule,
+    pub(crate) schedule: Schedule,
     pub(crate) eval_every: usize,
 }
 
@@ -60,7 +59,7 @@ impl Epochs {
         for step in learner.remaining() {
             let mut clock = Stopwatch::new();
             let rows = batch_at(lessons.count(), self.batch_size, self.seed, step);
-            let rate = learning_rate(self.learning_rate, self.lr_schedule, step, steps);
+            let rate = self.schedule.at(step, steps);
             let update = lessons.learn(learner, &rows, rate)?;
             let mut metrics = Metrics::new();
             let mut put = |name: String, value: f64| {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::batch::{Datum, MicroBatch};
 use crate::error::{Error, Result};
+use crate::layout::{Layout, Row};
 use crate::model::Policy;
 use crate::objective::{Judge, Objective, Prediction, Slopes};
 use crate::parallel::for_each_in_order;
@@ -24,17 +25,22 @@ pub struct Gradients {
     pub log_probs: Vec<f32>,
 }
 
-/// The gradient of `objective` over `data`. `micro_batch_size` sequences go through the model at a time, on each core; 0
-/// means all in one pass.
-pub fn gradients(policy: &Policy, data: &[Datum], micro_batch_size: usize, objective: Objective) -> Result<Gradients> {
-    let accumulate = |together: usize, judge: &NearJudge| {
-        accumulate(policy, &passes(data, micro_batch_size, together), objective.entropies, (together, judge))
-    };
+/// The gradient of `objective` over `data`, which goes through the model as `layout` says: a number is how many sequences
+/// at a time, on each core, 0 all of them.
+pub fn gradients(
+    policy: &Policy,
+    data: &[Datum],
+    layout: impl Into<Layout>,
+    objective: Objective,
+) -> Result<Gradients> {
+    let layout = layout.into();
+    let accumulate =
+        |together: usize, judge: &NearJudge| accumulate(policy, data, layout, objective.entropies, (together, judge));
     match objective.judge {
         Judge::Each(judge) => accumulate(1, &|seen| vec![judge(seen[0])]),
         Judge::Pairs(judge) => accumulate(2, &|seen| judge(seen[0], seen[1]).into()),
         Judge::Whole(judge) => {
-            let seen = predict(policy, data, micro_batch_size, objective.entropies)?;
+            let seen = predict(policy, data, layout, objective.entropies)?;
             let predictions: Vec<Prediction> = seen.iter().enumerate().map(|(index, seen)| seen.at(index)).collect();
             let slopes = judge(&predictions);
             assert_eq!(slopes.len(), data.len(), "an objective answers with one `Slopes` per sequence");
@@ -48,7 +54,7 @@ type NearJudge<'a> = dyn Fn(&[Prediction]) -> Vec<Slopes> + Sync + 'a;
 
 /// The log-probability of every trained token of each of `data`, without a gradient.
 pub fn log_probs(policy: &Policy, data: &[Datum], micro_batch_size: usize) -> Result<Vec<Vec<f32>>> {
-    Ok(predict(policy, data, micro_batch_size, false)?.into_iter().map(|seen| seen.log_probs).collect())
+    Ok(predict(policy, data, micro_batch_size.into(), false)?.into_iter().map(|seen| seen.log_probs).collect())
 }
 
 /// The loss of `objective` over `data` and its sums for the logs, without a gradient.
@@ -58,7 +64,7 @@ pub(crate) fn measure(
     micro_batch_size: usize,
     objective: Objective,
 ) -> Result<(f64, BTreeMap<&'static str, f64>)> {
-    let seen = predict(policy, data, micro_batch_size, objective.entropies)?;
+    let seen = predict(policy, data, micro_batch_size.into(), objective.entropies)?;
     let seen: Vec<Prediction> = seen.iter().enumerate().map(|(index, seen)| seen.at(index)).collect();
     let slopes = match objective.judge {
         Judge::Each(judge) => seen.iter().map(|&seen| judge(seen)).collect(),
@@ -76,11 +82,14 @@ pub fn mean_nll(policy: &Policy, data: &[Datum], micro_batch_size: usize) -> Res
 }
 
 /// What the policy thinks of one sequence.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Seen {
     log_probs: Vec<f32>,
     entropies: Vec<f32>,
 }
+
+/// The sequences of a pass, each with its place in the data.
+type Placed = Vec<(usize, Seen)>;
 
 impl Seen {
     fn at(&self, index: usize) -> Prediction<'_> {
@@ -91,67 +100,72 @@ impl Seen {
 /// Adds up the passes, in order.
 fn accumulate(
     policy: &Policy,
-    passes: &[(usize, &[Datum])],
+    data: &[Datum],
+    layout: Layout,
     entropies: bool,
     (together, judge): (usize, &NearJudge),
 ) -> Result<Gradients> {
-    let one_pass = |&(first, data): &(usize, &[Datum])| -> Result<Option<Gradients>> {
-        let Some(batch) = MicroBatch::new(data)? else { return Ok(None) };
+    let one_pass = |rows: &Vec<Row>| -> Result<Option<(Gradients, Placed)>> {
+        let Some(batch) = MicroBatch::new(data, rows)? else { return Ok(None) };
         let (log_probs, entropies) = policy.predict(&batch, entropies)?;
-        let seen = split(data, &log_probs, entropies.as_ref())?;
-        let seen: Vec<Prediction> = seen.iter().enumerate().map(|(row, seen)| seen.at(first + row)).collect();
+        let pass = split(data, rows, &log_probs, entropies.as_ref())?;
+        let seen: Vec<Prediction> = pass.iter().map(|(index, seen)| seen.at(*index)).collect();
         let slopes = total(seen.chunks(together).flat_map(|seen| answer(judge, seen)).collect());
         let mut through = (log_probs * tensor(slopes.log_probs)?)?.sum_all()?;
         if let Some(entropies) = entropies.filter(|_| !slopes.entropies.is_empty()) {
             through = (through + (entropies * tensor(slopes.entropies)?)?.sum_all()?)?;
         }
-        let log_probs = seen.iter().flat_map(|seen| seen.log_probs).copied().collect();
         let values = backward(policy, &through)?;
-        Ok(Some(Gradients { values, loss: slopes.loss, metrics: slopes.metrics, log_probs }))
+        Ok(Some((Gradients { values, loss: slopes.loss, metrics: slopes.metrics, log_probs: vec![] }, pass)))
     };
     let values = policy.trainable().iter().map(|(_, var)| vec![0.0; var.elem_count()]).collect();
     let mut sum = Ok(Gradients { values, loss: 0.0, metrics: BTreeMap::new(), log_probs: vec![] });
-    for_each_in_order(passes, one_pass, |pass| match (&mut sum, pass) {
-        (Ok(sum), Ok(Some(pass))) => sum.add(pass),
+    let mut seen = vec![];
+    for_each_in_order(&layout.passes(data, together), one_pass, |pass| match (&mut sum, pass) {
+        (Ok(sum), Ok(Some((pass, sequences)))) => {
+            sum.add(pass);
+            seen.extend(sequences);
+        }
         (Ok(_), Err(error)) => sum = Err(error),
         (Ok(_), Ok(None)) | (Err(_), _) => {}
     });
-    sum
+    let log_probs = in_order(seen).into_iter().flat_map(|seen| seen.log_probs).collect();
+    sum.map(|sum| Gradients { log_probs, ..sum })
 }
 
 /// What the policy thinks of each of `data`.
-fn predict(policy: &Policy, data: &[Datum], micro_batch_size: usize, entropies: bool) -> Result<Vec<Seen>> {
+fn predict(policy: &Policy, data: &[Datum], layout: Layout, entropies: bool) -> Result<Vec<Seen>> {
     let decoder = policy.frozen();
-    let one_pass = |&(_, data): &(usize, &[Datum])| -> Result<Vec<Seen>> {
-        let Some(batch) = MicroBatch::new(data)? else { return Ok(data.iter().map(|_| Seen::default()).collect()) };
+    let one_pass = |rows: &Vec<Row>| -> Result<Placed> {
+        let Some(batch) = MicroBatch::new(data, rows)? else {
+            return Ok(rows.concat().into_iter().map(|index| (index, Seen::default())).collect());
+        };
         let (log_probs, entropies) = decoder.predict(&batch, entropies)?;
-        split(data, &log_probs, entropies.as_ref())
+        split(data, rows, &log_probs, entropies.as_ref())
     };
     let mut seen = vec![];
-    for_each_in_order(&passes(data, micro_batch_size, 1), one_pass, |pass| seen.push(pass));
-    Ok(seen.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    for_each_in_order(&layout.passes(data, 1), one_pass, |pass| seen.push(pass));
+    Ok(in_order(seen.into_iter().collect::<Result<Vec<_>>>()?.concat()))
 }
 
-/// Runs of sequences, each with the number of its first; those that belong together are in one.
-fn passes(data: &[Datum], micro_batch_size: usize, together: usize) -> Vec<(usize, &[Datum])> {
-    assert!(data.len().is_multiple_of(together), "every sequence has its neighbours");
-    let size = if micro_batch_size == 0 { data.len() } else { micro_batch_size };
-    let size = size.next_multiple_of(together).max(together);
-    data.chunks(size).enumerate().map(|(pass, data)| (pass * size, data)).collect()
-}
-
-/// The numbers of a pass (N), sequence by sequence.
-fn split(data: &[Datum], log_probs: &Tensor, entropies: Option<&Tensor>) -> Result<Vec<Seen>> {
+/// The numbers of a pass (N) by sequence, each with its place in the data.
+fn split(data: &[Datum], rows: &[Row], log_probs: &Tensor, entropies: Option<&Tensor>) -> Result<Placed> {
     let numbers = |tensor: &Tensor| tensor.to_vec1::<f32>();
     let (log_probs, entropies) = (numbers(log_probs)?, entropies.map(numbers).transpose()?);
     let mut first = 0;
-    let one = |datum: &Datum| {
-        let range = first..first + datum.trained_tokens();
+    let one = |index: usize| {
+        let range = first..first + data[index].trained_tokens();
         first = range.end;
         let entropies = entropies.as_ref().map_or(vec![], |entropies| entropies[range.clone()].to_vec());
-        Seen { log_probs: log_probs[range].to_vec(), entropies }
+        (index, Seen { log_probs: log_probs[range].to_vec(), entropies })
     };
-    Ok(data.iter().map(one).collect())
+    Ok(rows.concat().into_iter().map(one).collect())
+}
+
+/// Sequences as they stand in the data, whatever rows they were in.
+fn in_order(mut seen: Placed) -> Vec<Seen> {
+    seen.sort_by_key(|(index, _)| *index);
+    seen.into_iter().map(|(_, seen)| seen).collect()
 }
 
 /// The objective's answer about sequences that it looks at together.
@@ -215,6 +229,5 @@ impl Gradients {
         }
         self.loss += pass.loss;
         add(&mut self.metrics, pass.metrics);
-        self.log_probs.extend(pass.log_probs);
     }
 }

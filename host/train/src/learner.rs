@@ -12,6 +12,7 @@ use crate::config::{AdamConfig, Stage};
 use crate::error::Result;
 use crate::events::EventFile;
 use crate::gradient::gradients;
+use crate::layout::Layout;
 use crate::model::Policy;
 use crate::objective::Objective;
 use crate::observe::{Event, Observer};
@@ -109,14 +110,14 @@ impl Learner {
     pub(crate) fn update(
         &mut self,
         data: &[Datum],
-        micro_batch_size: usize,
+        layout: impl Into<Layout>,
         learning_rate: f64,
         objective: Objective,
     ) -> Result<Option<Update>> {
         if data.iter().all(|datum| datum.trained_tokens() == 0) {
             return Ok(None);
         }
-        let found = gradients(&self.policy, data, micro_batch_size, objective)?;
+        let found = gradients(&self.policy, data, layout, objective)?;
         let grad_norm = self.optimizer.step(&mut self.policy, &found, learning_rate)?;
         Ok(Some(Update { loss: found.loss, grad_norm, metrics: found.metrics, log_probs: found.log_probs }))
     }

@@ -24,6 +24,7 @@ mod error;
 mod eval;
 mod events;
 mod gradient;
+mod layout;
 mod learner;
 mod live;
 mod loss;
@@ -45,6 +46,7 @@ mod rollout;
 mod run;
 mod run_dir;
 mod sampler;
+mod schedule;
 mod seed;
 mod sft;
 mod start;
@@ -62,6 +64,7 @@ pub use data::{Arithmetic, Chain, Columns, Dataset, Example, Outcome, Pair, Row,
 pub use error::{Error, Result};
 pub use eval::{Evaluation, pass_at_k};
 pub use gradient::{Gradients, gradients, log_probs, mean_nll};
+pub use layout::Layout;
 pub use live::is_live;
 pub use loss::{
     Clip, Compared, Experience, KlEstimator, LossAggMode, LossFn, PairLoss, PairLossFn, PolicyLoss, Preference, nll,
@@ -70,7 +73,7 @@ pub use loss::{
 pub use model::{Adapter, Family, Head, Lora, ModelConfig, Policy, Rope, RopeParameters, TokenIds, Weights};
 pub use objective::{Objective, Prediction, Slopes};
 pub use observe::{Event, Observer};
-pub use optim::{Optimizer, learning_rate};
+pub use optim::Optimizer;
 pub use plugin_store::{Pinned, PluginStore, pinned};
 pub use renderer::{Conversation, Rendered, Renderer, RendererName, TrainOnWhat, message};
 pub use replay::{StoredRollout, StoredScore};
@@ -79,6 +82,7 @@ pub use rollout::{Plan, Rollout, roll_out};
 pub use run::{Existing, Rewards, SUMMARY, Summary, run, stage};
 pub use run_dir::{METRICS, Metrics, ROLLOUTS, read_rows};
 pub use sampler::{Request, Sampled, Sampler, Sampling};
+pub use schedule::Schedule;
 pub use seed::Purpose;
 pub use start::is_finished;
 pub use swap::{SWAPS, SwapKind, SwapRecord, SwapRequest, swap_outcome};

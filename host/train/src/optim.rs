@@ -1,21 +1,13 @@
-//! AdamW (Loshchilov and Hutter 2019) with clipping by global norm, moments in f32, and the learning rate's course.
+//! AdamW (Loshchilov and Hutter 2019) with clipping by global norm, moments in f32.
 
 use candle_core::{Device, Tensor};
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::config::{AdamConfig, LrSchedule};
+use crate::config::AdamConfig;
 use crate::error::{Error, Result};
 use crate::gradient::Gradients;
 use crate::model::Policy;
-
-/// The learning rate of `step` (from 0) out of `steps`.
-pub fn learning_rate(peak: f64, schedule: LrSchedule, step: usize, steps: usize) -> f64 {
-    match schedule {
-        LrSchedule::Constant => peak,
-        LrSchedule::Linear => peak * (1.0 - step as f64 / steps.max(1) as f64),
-    }
-}
 
 /// The state of AdamW: two f32 moments per parameter.
 pub struct Optimizer {
@@ -144,18 +136,6 @@ mod tests {
             let step = Step { config: &config, number, learning_rate: 0.1, clip: 1.0, decays: true };
             step.apply(&mut values, &gradient, &mut moments);
             assert!(values.iter().zip(want).all(|(got, want): (&f32, f32)| (got - want).abs() < 1e-6), "{values:?}");
-        }
-    }
-
-    #[test]
-    fn learning_rate_falls_as_told() {
-        for (schedule, step, expected) in [
-            (LrSchedule::Linear, 0, 1.0),
-            (LrSchedule::Linear, 5, 0.5),
-            (LrSchedule::Linear, 9, 0.1),
-            (LrSchedule::Constant, 9, 1.0),
-        ] {
-            assert!((learning_rate(1.0, schedule, step, 10) - expected).abs() < 1e-12, "{schedule:?} at {step}");
         }
     }
 }

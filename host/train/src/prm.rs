@@ -46,8 +46,7 @@ pub(crate) fn prm(config: &RunConfig, material: &mut Material, observe: Observer
         stage: Stage::Prm,
         seed: config.seed,
         batch_size: options.batch_size,
-        learning_rate: options.learning_rate,
-        lr_schedule: options.lr_schedule,
+        schedule: options.schedule(),
         eval_every: options.eval_every,
     };
     match material.preferences()? {

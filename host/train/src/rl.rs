@@ -27,7 +27,6 @@ use crate::material::Material;
 use crate::model::Policy;
 use crate::objective::Objective;
 use crate::observe::{Event, Observer};
-use crate::optim::learning_rate;
 use crate::plugin_store;
 use crate::report;
 use crate::reward_model;
@@ -76,7 +75,7 @@ pub(crate) fn rl(config: &RunConfig, material: &Material, rewards: &mut Rewards,
         let weights = process::weights(rubric, step);
         let (mut advantages, mismatched) = lesson::estimate(&attempts, options, &weights, &learner.renderer)?;
         let lessons = lesson::lessons(&attempts, &mut advantages, options, reference.as_ref())?;
-        let rate = learning_rate(options.learning_rate, options.lr_schedule, step, steps);
+        let rate = options.schedule().at(step, steps);
         let update = update(&mut learner, &lessons, options, rate)?;
 
         row.insert("time/training".into(), clock.lap().into());

@@ -2,8 +2,8 @@
 //!
 //! 1. A row is a conversation; only what the assistant says is learnt (`train_on_what`).
 //! 2. The loss is the mean over trained tokens of the whole batch, not over sequences.
-//! 3. Rows are padded, not packed; epochs follow each other without gaps, each in its own order.
-//! 4. AdamW, clipping by global norm, learning rate linear to zero.
+//! 3. Rows are padded, or packed without seeing each other (`packing`); epochs follow each other without gaps, each in its own order.
+//! 4. AdamW, clipping by global norm, learning rate linear to zero (`lr_schedule`).
 
 use std::path::Path;
 
@@ -18,7 +18,6 @@ use crate::loss::nll;
 use crate::material::Material;
 use crate::objective::Objective;
 use crate::observe::{Event, Observer};
-use crate::optim::learning_rate;
 use crate::renderer::{Conversation, Renderer};
 use crate::run_dir::{Metrics, Retention};
 use crate::start;
@@ -50,8 +49,8 @@ pub(crate) fn sft(config: &RunConfig, material: &Material, observe: Observer) ->
             .into_iter()
             .map(|i| train[i].clone())
             .collect();
-        let rate = learning_rate(options.learning_rate, options.lr_schedule, step, steps);
-        let update = learner.update(&batch, options.micro_batch_size, rate, Objective::each(&nll(&batch)))?;
+        let rate = options.schedule().at(step, steps);
+        let update = learner.update(&batch, options.layout(), rate, Objective::each(&nll(&batch)))?;
         let tokens: usize = batch.iter().map(|datum| datum.tokens.len()).sum();
         let seconds = clock.lap();
         let mut metrics = Metrics::new();

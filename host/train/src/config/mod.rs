@@ -14,9 +14,11 @@ use std::path::{Path, PathBuf};
 
 use crate::data::Arithmetic;
 use crate::error::{Error, Result};
+use crate::layout::Layout;
 use crate::model::Lora;
 use crate::renderer::{RendererName, TrainOnWhat};
 use crate::sampler::Sampling;
+use crate::schedule::Schedule;
 use crate::seed::{self, Purpose};
 pub use nearest::{nearest, nearest_name};
 pub use preference::{Aggregate, DpoConfig, DpoLossFn, PrmConfig, PrmLossFn, RewardModelConfig};
@@ -202,8 +204,10 @@ pub struct RewardConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LrSchedule {
-    /// To zero at the last step.
+    /// To zero after the last step, in a straight line.
     Linear,
+    /// To zero after the last step, along half a cosine.
+    Cosine,
     /// Not at all.
     Constant,
 }
@@ -230,8 +234,12 @@ pub struct AdamConfig {
 pub struct SftConfig {
     /// Peak learning rate.
     pub learning_rate: f64,
-    /// Its course.
+    /// Its course after that of the warmup.
     pub lr_schedule: LrSchedule,
+    /// Steps in which it rises from 0 to its peak.
+    pub warmup_steps: usize,
+    /// Or their share of all steps.
+    pub warmup_ratio: f64,
     /// Passes over the training data.
     pub num_epochs: usize,
     /// Steps at most.
@@ -239,8 +247,12 @@ pub struct SftConfig {
     pub max_steps: Option<usize>,
     /// Conversations in one update.
     pub batch_size: usize,
-    /// Conversations in one pass: memory, never the gradient. Every core works on a pass of its own. 0 means all.
+    /// Conversations in one pass: memory, never the gradient. Every core works on a pass of its own. 0 means all. With
+    /// `packing`, rows.
     pub micro_batch_size: usize,
+    /// Whether the conversations of a batch share rows of at most `max_length` tokens instead of being padded. None sees
+    /// another: time and memory, never the gradient.
+    pub packing: bool,
     /// Longest conversation in tokens; longer ones are cut at the end.
     pub max_length: usize,
     /// Which messages are learnt.
@@ -300,10 +312,13 @@ impl Default for SftConfig {
         Self {
             learning_rate: 1e-4,
             lr_schedule: LrSchedule::Linear,
+            warmup_steps: 0,
+            warmup_ratio: 0.0,
             num_epochs: 1,
             max_steps: None,
             batch_size: 32,
             micro_batch_size: 16,
+            packing: false,
             max_length: 2048,
             train_on_what: TrainOnWhat::LastAssistantMessage,
             eval_every: 0,
@@ -429,6 +444,22 @@ impl RunConfig {
             let names: Vec<&str> = self.reward.iter().map(|reward| reward.name.as_str()).collect();
             Error::config("reward", format!("there is no reward `{name}`; the config has {}", names.join(", ")))
         })
+    }
+}
+
+impl SftConfig {
+    /// The learning rate's course.
+    pub fn schedule(&self) -> Schedule {
+        let Self { learning_rate, lr_schedule, warmup_steps, warmup_ratio, .. } = *self;
+        Schedule { learning_rate, lr_schedule, warmup_steps, warmup_ratio }
+    }
+
+    /// How a batch goes through the model.
+    pub(crate) fn layout(&self) -> Layout {
+        match self.packing {
+            true => Layout::Packed { rows: self.micro_batch_size, length: self.max_length },
+            false => Layout::Padded(self.micro_batch_size),
+        }
     }
 }
 

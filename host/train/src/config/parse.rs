@@ -52,10 +52,7 @@ impl RunConfig {
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(Error::config(*key, "must be at least 1"));
         }
-        let rates = [("sft.learning_rate", self.sft.learning_rate), ("rl.learning_rate", self.rl.learning_rate)];
-        if let Some((key, _)) = rates.iter().find(|(_, rate)| !rate.is_finite() || *rate < 0.0) {
-            return Err(Error::config(*key, "must be a number of at least 0"));
-        }
+        self.sft.schedule().check("sft")?;
         for (key, sampling) in [("rl", self.rl.sampling()), ("eval", self.eval.sampling())] {
             check_sampling(key, &sampling)?;
         }
@@ -200,6 +197,10 @@ mod tests {
         check(MINIMAL, &["eval.temperature=0"], "`eval.num_samples`: with `eval.temperature` = 0");
         check(MINIMAL, &["eval.data.arithmetic.number_max=0"], "`eval.data.arithmetic.number_max`");
         check(MINIMAL, &["eval.data.paht=x"], "did you mean `path`?");
+        check(MINIMAL, &["sft.warmup_ratio=2"], "`sft.warmup_ratio`: must be between 0 and 1");
+        check(MINIMAL, &["rl={warmup_steps=3, warmup_ratio=0.1}"], "`rl.warmup_ratio`: set either");
+        check(MINIMAL, &["dpo.learning_rate=-1"], "`dpo.learning_rate`");
+        check(MINIMAL, &["sft.lr_schedule=cosin"], "did you mean `cosine`?");
         check(MINIMAL, &["lora_rank=4", "lora_alpha=0"], "`lora_alpha`");
         check(MINIMAL, &["lora_rank=99999"], "`lora_rank`: must be at most");
         check(

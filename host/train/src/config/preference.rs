@@ -8,6 +8,7 @@ use super::{AdamConfig, DataConfig, LrSchedule};
 use crate::error::{Error, Result};
 use crate::loss::{PairLoss, PairLossFn};
 use crate::model::Head;
+use crate::schedule::Schedule;
 
 /// A preference or process reward model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,8 +29,12 @@ pub struct PrmConfig {
     pub train_on_last_step_only: bool,
     /// Peak learning rate.
     pub learning_rate: f64,
-    /// Its course.
+    /// Its course after that of the warmup.
     pub lr_schedule: LrSchedule,
+    /// Steps in which it rises from 0 to its peak.
+    pub warmup_steps: usize,
+    /// Or their share of all steps.
+    pub warmup_ratio: f64,
     /// Passes over the training data.
     pub num_epochs: usize,
     /// Steps at most.
@@ -86,8 +91,12 @@ pub struct DpoConfig {
     pub reference: Option<PathBuf>,
     /// Peak learning rate.
     pub learning_rate: f64,
-    /// Its course.
+    /// Its course after that of the warmup.
     pub lr_schedule: LrSchedule,
+    /// Steps in which it rises from 0 to its peak.
+    pub warmup_steps: usize,
+    /// Or their share of all steps.
+    pub warmup_ratio: f64,
     /// Passes over the training data.
     pub num_epochs: usize,
     /// Steps at most.
@@ -196,6 +205,8 @@ impl Default for PrmConfig {
             train_on_last_step_only: false,
             learning_rate: 1e-4,
             lr_schedule: LrSchedule::Linear,
+            warmup_steps: 0,
+            warmup_ratio: 0.0,
             num_epochs: 1,
             max_steps: None,
             batch_size: 32,
@@ -219,6 +230,8 @@ impl Default for DpoConfig {
             reference: None,
             learning_rate: 1e-5,
             lr_schedule: LrSchedule::Linear,
+            warmup_steps: 0,
+            warmup_ratio: 0.0,
             num_epochs: 1,
             max_steps: None,
             batch_size: 32,
@@ -255,6 +268,12 @@ impl PrmLossFn {
 }
 
 impl PrmConfig {
+    /// The learning rate's course.
+    pub fn schedule(&self) -> Schedule {
+        let Self { learning_rate, lr_schedule, warmup_steps, warmup_ratio, .. } = *self;
+        Schedule { learning_rate, lr_schedule, warmup_steps, warmup_ratio }
+    }
+
     /// The loss of pairs; none for steps.
     pub(crate) fn pair_loss(&self) -> Option<PairLoss> {
         let Self { beta, center_rewards_coefficient: centering, .. } = *self;
@@ -263,7 +282,7 @@ impl PrmConfig {
 
     pub(super) fn check(&self) -> Result<()> {
         at_least_one("prm", [self.batch_size, self.num_epochs, self.max_length])?;
-        check_rate("prm", self.learning_rate)?;
+        self.schedule().check("prm")?;
         check_positive("prm.beta", self.beta)?;
         let centering = self.center_rewards_coefficient;
         if !(centering.is_finite() && centering >= 0.0) {
@@ -277,6 +296,12 @@ impl PrmConfig {
 }
 
 impl DpoConfig {
+    /// The learning rate's course.
+    pub fn schedule(&self) -> Schedule {
+        let Self { learning_rate, lr_schedule, warmup_steps, warmup_ratio, .. } = *self;
+        Schedule { learning_rate, lr_schedule, warmup_steps, warmup_ratio }
+    }
+
     /// The loss.
     pub(crate) fn pair_loss(&self) -> PairLoss {
         let loss_fn = match self.loss_fn {
@@ -289,7 +314,7 @@ impl DpoConfig {
 
     pub(super) fn check(&self) -> Result<()> {
         at_least_one("dpo", [self.batch_size, self.num_epochs, self.max_length])?;
-        check_rate("dpo", self.learning_rate)?;
+        self.schedule().check("dpo")?;
         check_positive("dpo.dpo_beta", self.dpo_beta)?;
         self.data.as_ref().map_or(Ok(()), |data| data.check("dpo.data"))
     }
@@ -300,13 +325,6 @@ fn at_least_one(table: &str, values: [usize; 3]) -> Result<()> {
     match names.iter().zip(values).find(|(_, value)| *value == 0) {
         Some((name, _)) => Err(Error::config(format!("{table}.{name}"), "must be at least 1")),
         None => Ok(()),
-    }
-}
-
-fn check_rate(table: &str, rate: f64) -> Result<()> {
-    match rate.is_finite() && rate >= 0.0 {
-        true => Ok(()),
-        false => Err(Error::config(format!("{table}.learning_rate"), "must be a number of at least 0")),
     }
 }
 

@@ -7,6 +7,7 @@ use super::{AdamConfig, LrSchedule};
 use crate::error::{Error, Result};
 use crate::loss::{Clip, KlEstimator, LossAggMode, LossFn, PolicyLoss};
 use crate::sampler::Sampling;
+use crate::schedule::Schedule;
 
 /// Reinforcement learning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,8 +15,12 @@ use crate::sampler::Sampling;
 pub struct RlConfig {
     /// Peak learning rate.
     pub learning_rate: f64,
-    /// Its course.
+    /// Its course after that of the warmup.
     pub lr_schedule: LrSchedule,
+    /// Steps in which it rises from 0 to its peak.
+    pub warmup_steps: usize,
+    /// Or their share of all steps.
+    pub warmup_ratio: f64,
     /// Steps; each samples a batch and learns from it.
     pub max_steps: usize,
     /// Tasks in one step.
@@ -133,6 +138,8 @@ impl Default for RlConfig {
         Self {
             learning_rate: 1e-5,
             lr_schedule: LrSchedule::Linear,
+            warmup_steps: 0,
+            warmup_ratio: 0.0,
             max_steps: 100,
             groups_per_batch: 16,
             group_size: 16,
@@ -168,6 +175,12 @@ impl Default for RlConfig {
 }
 
 impl RlConfig {
+    /// The learning rate's course.
+    pub fn schedule(&self) -> Schedule {
+        let Self { learning_rate, lr_schedule, warmup_steps, warmup_ratio, .. } = *self;
+        Schedule { learning_rate, lr_schedule, warmup_steps, warmup_ratio }
+    }
+
     /// How rollouts are sampled.
     pub fn sampling(&self) -> Sampling {
         Sampling { max_tokens: self.max_tokens, temperature: self.temperature, top_k: self.top_k, top_p: self.top_p }
@@ -211,6 +224,7 @@ impl RlConfig {
 
     /// Refuses values that parse but cannot work.
     pub(super) fn check(&self) -> Result<()> {
+        self.schedule().check("rl")?;
         let refuse = |key: &str, message: String| Err(Error::config(format!("rl.{key}"), message));
         if self.num_substeps == 0 || self.num_substeps > self.groups_per_batch {
             let message = format!("must be between 1 and `rl.groups_per_batch` = {}", self.groups_per_batch);

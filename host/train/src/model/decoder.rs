@@ -10,7 +10,7 @@ use candle_core::{D, Device, Result, Tensor};
 use super::config::ModelConfig;
 use super::head::Head;
 use super::linear::{Linear, LowRank};
-use crate::batch::MicroBatch;
+use crate::batch::{MicroBatch, Packing};
 
 /// The layers over one set of weights. Cheap: it holds references to the tensors, not copies.
 pub(crate) struct Decoder {
@@ -105,6 +105,16 @@ impl Decoder {
         self.forward(ids, &positions, None)
     }
 
+    /// The same where rows hold several sequences, each with positions of its own, none of which sees another.
+    fn packed(&self, ids: &Tensor, packing: &Packing) -> Result<Tensor> {
+        let (rows, length) = ids.dims2()?;
+        let visible = packing.sequences.chunks(length.max(1)).flat_map(|row| {
+            (0..length).flat_map(move |query| (0..length).map(move |key| key <= query && row[key] == row[query]))
+        });
+        let mask = mask((rows, length, length), visible, ids.device())?;
+        self.forward(ids, &self.positions(&packing.positions, (rows, length), mask)?, None)
+    }
+
     /// Final hidden states (B, L, hidden) of `ids`, which continue the sequences in `cache`.
     pub(crate) fn extend(&self, ids: &Tensor, positions: &Positions, cache: &mut KvCache) -> Result<Tensor> {
         self.forward(ids, positions, Some(cache))
@@ -121,7 +131,11 @@ impl Decoder {
     pub(crate) fn predict(&self, batch: &MicroBatch, entropies: bool) -> crate::Result<(Tensor, Option<Tensor>)> {
         let head = self.config.head();
         let places = if head == Head::Tokens { &batch.places } else { &batch.ends };
-        let hidden = self.hidden(&batch.ids)?.flatten_to(1)?.index_select(places, 0)?; // (N, hidden)
+        let hidden = match &batch.packing {
+            Some(packing) => self.packed(&batch.ids, packing)?,
+            None => self.hidden(&batch.ids)?,
+        };
+        let hidden = hidden.flatten_to(1)?.index_select(places, 0)?; // (N, hidden)
         let said = self.logits(&hidden)?; // (N, V), (N, 1) or (N, 2)
         match head {
             Head::Tokens => Ok(log_probs(&said, &batch.targets, entropies)?),

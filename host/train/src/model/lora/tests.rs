@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::batch::{Datum, MicroBatch};
 use crate::gradient::{Gradients, gradients};
+use crate::layout::Layout;
 use crate::loss::nll;
 use crate::model::Policy;
 use crate::model::tests::{Reference, distance, fixture};
@@ -44,7 +45,7 @@ fn nll_gradients(policy: &Policy, data: &[Datum]) -> Gradients {
 }
 
 fn log_probs(policy: &Policy) -> Vec<f32> {
-    let batch = MicroBatch::new(&data()).unwrap().unwrap();
+    let batch = MicroBatch::new(&data(), &Layout::Padded(0).passes(&data(), 1)[0]).unwrap().unwrap();
     values(&policy.predict(&batch, false).unwrap().0)
 }
 
@@ -133,7 +134,7 @@ fn only_what_is_asked_for_is_adapted() {
 #[test]
 fn frozen_matrices_get_no_gradient() {
     let policy = adapted("llama", &ALL);
-    let batch = MicroBatch::new(&data()).unwrap().unwrap();
+    let batch = MicroBatch::new(&data(), &Layout::Padded(0).passes(&data(), 1)[0]).unwrap().unwrap();
     let loss = policy.predict(&batch, false).unwrap().0.sum_all().unwrap();
     let store = loss.backward().unwrap();
     let adapters: Vec<_> = policy.trainable().iter().map(|(_, var)| var.as_tensor().id()).collect();
