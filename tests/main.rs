@@ -24,6 +24,8 @@ mod gsm8k;
 mod guests;
 /// One sin per test: no sibling's score changes, the process lives.
 mod hostile;
+/// Models by their name on the hub.
+mod hub;
 /// Plugins in Python and TypeScript: what becomes of their authors' mistakes.
 mod interpreters;
 /// What instances share under each isolation, and that nothing of it can be told from the scores.

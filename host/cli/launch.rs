@@ -14,7 +14,7 @@ use rewarden_train::{
 
 use crate::args::TrainArgs;
 use crate::watch::Watch;
-use crate::{plugin, progress, runtime};
+use crate::{hub, plugin, progress, runtime};
 
 /// Resolves the config; prints it and stops when only that was asked, else hands it to `go` with its rewards.
 pub(crate) fn launch(
@@ -24,11 +24,12 @@ pub(crate) fn launch(
     go: impl FnOnce(&RunConfig, Option<&mut Rewards>, Existing, Observer) -> rewarden_train::Result<Summary>,
 ) -> Result<ExitCode> {
     let text = fs::read_to_string(&args.config).with_context(|| format!("cannot read {}", args.config.display()))?;
-    let config = RunConfig::parse(&args.config, &text, &args.set)?;
+    let mut config = RunConfig::parse(&args.config, &text, &args.set)?;
     if args.dry_run {
         print!("{}", config.to_toml()?);
         return Ok(ExitCode::SUCCESS);
     }
+    config.model_folder = hub::folder(&config.model_name)?;
     let stages = stages(&config);
     // Looked at before anything is built, so that no change falls between the two.
     let watch = watch.then(|| Watch::look(&config));

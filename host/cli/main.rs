@@ -7,6 +7,7 @@
 mod args;
 mod dpo;
 mod eval;
+mod hub;
 mod launch;
 mod plugin;
 mod prm;
