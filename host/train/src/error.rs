@@ -27,7 +27,7 @@ pub enum Error {
     Row {
         /// The data file.
         file: PathBuf,
-        /// Line in the file, from 1.
+        /// Line in the file, or row in a Parquet file, from 1.
         line: usize,
         /// What is wrong, naming the row's key.
         message: String,

@@ -131,10 +131,10 @@ impl Stage {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
-    /// A JSONL file (chat, GSM8K or verl rows).
+    /// A file of rows: JSON lines, or Parquet (`.parquet`); of chats, GSM8K, verl, TRL, SkyRL or verifiers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// A JSONL file of held-out rows; without it `test_size` rows of `path` are held out.
+    /// Another file, of held-out rows; without it `test_size` rows of `path` are held out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_path: Option<PathBuf>,
     /// Rows of `path` to hold out.

@@ -1,41 +1,33 @@
-//! Files of rows: one JSON object a line, read as whatever kind of row is asked for.
+//! Files of rows - JSON lines, or Parquet - read as whatever kind of row is asked for.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use super::{Columns, Outcome, Row, Skipped, skipped};
+use super::{Columns, Outcome, Row, Skipped, parquet, skipped};
 use crate::error::{Error, Result};
 
-/// Longest accepted line: longer than any chat, short enough that a wrong file cannot exhaust memory.
-const LINE_BYTES_MAX: usize = 16 << 20;
+/// Longest accepted row: longer than any chat, short enough that a wrong file cannot exhaust memory.
+pub(super) const ROW_BYTES_MAX: usize = 16 << 20;
 
-/// Reads the rows of a JSONL file, `rows_max` at most; the first bad one is an error that names its line. Blank lines do not
-/// count; well-formed rows that are left out are counted in `skipped`.
-pub fn read_jsonl<T: Row>(file: &Path, rows_max: usize, skipped: &mut Vec<Skipped>) -> Result<Vec<T>> {
-    let reader = std::fs::File::open(file).map_err(Error::io("open the data file", file))?;
-    let mut reader = BufReader::new(reader);
+/// Reads the rows of a file, `rows_max` at most: Parquet if its name ends so, else JSON lines. The first bad row is an error
+/// that names its line, or its number in a Parquet file. Well-formed rows that are left out are counted in `skipped`.
+pub fn read_data<T: Row>(file: &Path, rows_max: usize, skipped: &mut Vec<Skipped>) -> Result<Vec<T>> {
     let mut rows = vec![];
-    let mut line = vec![];
-    for number in 1.. {
-        if rows.len() >= rows_max {
-            break;
-        }
-        line.clear();
-        let read = std::io::Read::take(&mut reader, LINE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line);
-        if read.map_err(Error::io("read", file))? == 0 {
-            break;
-        }
+    let mut take = |number: usize, columns: std::result::Result<Columns, String>| {
         let failed = |message: String| Error::Row { file: file.to_owned(), line: number, message };
-        if line.len() > LINE_BYTES_MAX {
-            return Err(failed(format!("longer than {} MiB; is this a JSONL file?", LINE_BYTES_MAX >> 20)));
-        }
-        if line.iter().all(u8::is_ascii_whitespace) {
-            continue;
-        }
-        let row = Columns::parse(&line).map_err(|e| failed(not_json(&e)))?;
-        match T::read(row, &format!("row-{number}")).map_err(failed)? {
+        match T::read(columns.map_err(failed)?, &format!("row-{number}")).map_err(failed)? {
             Outcome::Rows(read) => rows.extend(read),
             Outcome::Skipped(reason) => skipped::count(skipped, file, reason, 1),
+        }
+        Ok(rows.len() < rows_max)
+    };
+    if rows_max > 0 {
+        match file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet")) {
+            true => {
+                let mut numbered = parquet::rows(file)?.zip(1..);
+                while numbered.next().map_or(Ok(false), |(columns, number)| take(number, columns))? {}
+            }
+            false => each_line(file, take)?,
         }
     }
     match (rows.is_empty(), skipped.iter().find(|skipped| skipped.file == file)) {
@@ -46,6 +38,34 @@ pub fn read_jsonl<T: Row>(file: &Path, rows_max: usize, skipped: &mut Vec<Skippe
         }
         (false, _) => Ok(rows),
     }
+}
+
+/// Hands every line with its number to `take` until that has enough. Blank lines do not count.
+fn each_line(
+    file: &Path,
+    mut take: impl FnMut(usize, std::result::Result<Columns, String>) -> Result<bool>,
+) -> Result<()> {
+    let reader = std::fs::File::open(file).map_err(Error::io("open the data file", file))?;
+    let mut reader = BufReader::new(reader);
+    let mut line = vec![];
+    for number in 1.. {
+        line.clear();
+        let read = std::io::Read::take(&mut reader, ROW_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line);
+        if read.map_err(Error::io("read", file))? == 0 {
+            break;
+        }
+        if line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        let columns = match line.len() > ROW_BYTES_MAX {
+            true => Err(format!("longer than {} MiB; is this a JSONL file?", ROW_BYTES_MAX >> 20)),
+            false => Columns::parse(&line).map_err(|e| not_json(&e)),
+        };
+        if !take(number, columns)? {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn not_json(error: &serde_json::Error) -> String {
@@ -62,7 +82,7 @@ mod tests {
         let file = folder.path().join("rows.jsonl");
         std::fs::write(&file, content).unwrap();
         let mut skipped = vec![];
-        (read_jsonl(&file, usize::MAX, &mut skipped), skipped)
+        (read_data(&file, usize::MAX, &mut skipped), skipped)
     }
 
     #[track_caller]

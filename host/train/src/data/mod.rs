@@ -8,6 +8,7 @@ mod columns;
 mod example;
 mod file;
 mod pair;
+mod parquet;
 mod prm800k;
 mod skipped;
 
@@ -15,7 +16,7 @@ pub use arithmetic::Arithmetic;
 pub use chain::Chain;
 pub use columns::Columns;
 pub use example::{Example, Task};
-pub use file::read_jsonl;
+pub use file::read_data;
 pub use pair::Pair;
 pub use skipped::Skipped;
 
@@ -84,16 +85,16 @@ impl<T: Row> Dataset<T> {
         Ok(match (&config.path, &config.arithmetic) {
             (Some(path), None) => {
                 let mut skipped = vec![];
-                let train = read_jsonl(path, config.max_examples.unwrap_or(usize::MAX), &mut skipped)?;
+                let train = read_data(path, config.max_examples.unwrap_or(usize::MAX), &mut skipped)?;
                 let dataset = match &config.test_path {
-                    Some(test) => Self { train, test: read_jsonl(test, usize::MAX, &mut skipped)?, skipped },
+                    Some(test) => Self { train, test: read_data(test, usize::MAX, &mut skipped)?, skipped },
                     None => Self::split(train, config.test_size, seed, skipped),
                 };
                 dataset.without_leaks(path)
             }
             (None, Some(arithmetic)) => T::generate(arithmetic, seed),
             (Some(_), Some(_)) => return refuse("name either `path` or a table `arithmetic`, not both"),
-            (None, None) => return refuse("name a JSONL file as `path`, or set the table `arithmetic`"),
+            (None, None) => return refuse("name a file of rows as `path`, or set the table `arithmetic`"),
         })
     }
 
