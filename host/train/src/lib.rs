@@ -60,7 +60,7 @@ pub use config::{
     PrmConfig, PrmLossFn, RewardConfig, RewardModelConfig, RlConfig, RunConfig, SftConfig, Stage, TINY, nearest,
     nearest_name,
 };
-pub use data::{Arithmetic, Chain, Columns, Dataset, Example, Outcome, Pair, Row, Skipped, Task, read_data};
+pub use data::{Arithmetic, Chain, Columns, Dataset, Example, MixConfig, Outcome, Pair, Row, Skipped, Task, read_data};
 pub use error::{Error, Result};
 pub use eval::{Evaluation, pass_at_k};
 pub use gradient::{Gradients, gradients, log_probs, mean_nll};

@@ -12,7 +12,7 @@ use rewarden_runtime::{
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-use crate::data::Arithmetic;
+use crate::data::{Arithmetic, MixConfig};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::model::Lora;
@@ -142,14 +142,23 @@ pub struct DataConfig {
     /// Rows of `path` to read at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_examples: Option<usize>,
+    /// The source of all rows of `path` and `test_path`, whatever they say: what `data_source` of a reward selects by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_source: Option<String>,
     /// Generated word problems instead of a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arithmetic: Option<Arithmetic>,
+    /// Further files to learn from, each with its share of an epoch.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mix: Vec<MixConfig>,
 }
 
 impl DataConfig {
     /// Refuses what could not be generated; `key` is where it stands in the config.
     fn check(&self, key: &str) -> Result<()> {
+        for (place, mix) in self.mix.iter().enumerate() {
+            mix.check(&format!("{key}.mix[{place}]"))?;
+        }
         self.arithmetic.as_ref().map_or(Ok(()), |arithmetic| arithmetic.check(&format!("{key}.arithmetic")))
     }
 }

@@ -327,6 +327,19 @@ mod tests {
     }
 
     #[test]
+    fn a_mixture_reads_back_as_itself() {
+        let text = format!(
+            "{MINIMAL}[data]\npath = \"a.jsonl\"\n[[data.mix]]\npath = \"b.parquet\"\nratio = 0.5\nmax_examples = 9\n\
+             data_source = \"b\"\n[[data.mix]]\npath = \"c.jsonl\"\n"
+        );
+        let config = RunConfig::parse(Path::new("a.toml"), &text, &[]).unwrap();
+        assert_eq!(config.data.mix.iter().map(|mix| mix.ratio).collect::<Vec<_>>(), [0.5, 1.0]);
+        let again = RunConfig::parse(Path::new("b.toml"), &config.to_toml().unwrap(), &[]).unwrap();
+        assert_eq!(config, again);
+        check(&text.replace("0.5", "0"), &[], "`data.mix[0].ratio`: must be above 0");
+    }
+
+    #[test]
     fn a_whole_rubric_reads_back_as_itself() {
         let text = format!(
             "{MINIMAL}[rubric]\ncombine = \"normalize_then_sum\"\non_fault = {{ fixed = -1 }}\nfault_budget = 100\n\

@@ -51,6 +51,10 @@ impl Row for Chain {
         arithmetic.chains(seed)
     }
 
+    fn id(&mut self) -> &mut String {
+        &mut self.id
+    }
+
     fn prompt(&self) -> &[Message] {
         &self.prompt
     }

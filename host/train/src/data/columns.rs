@@ -64,6 +64,12 @@ impl Columns {
         }
     }
 
+    /// Puts a text in place of what is there.
+    pub(super) fn set(&mut self, key: &str, text: &str) {
+        let json = RawValue::from_string(Value::from(text).to_string());
+        self.0.extend(json.map(|json| (key.to_owned(), json)));
+    }
+
     /// Adds what another object holds, in place of what is there under the same names.
     pub(super) fn extend(&mut self, other: Self) {
         self.0.extend(other.0);

@@ -69,6 +69,10 @@ impl Row for Example {
         arithmetic.generate(seed)
     }
 
+    fn id(&mut self) -> &mut String {
+        &mut self.task.id
+    }
+
     fn prompt(&self) -> &[Message] {
         &self.task.prompt
     }

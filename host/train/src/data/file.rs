@@ -9,13 +9,24 @@ use crate::error::{Error, Result};
 /// Longest accepted row: longer than any chat, short enough that a wrong file cannot exhaust memory.
 pub(super) const ROW_BYTES_MAX: usize = 16 << 20;
 
-/// Reads the rows of a file, `rows_max` at most: Parquet if its name ends so, else JSON lines. The first bad row is an error
-/// that names its line, or its number in a Parquet file. Well-formed rows that are left out are counted in `skipped`.
-pub fn read_data<T: Row>(file: &Path, rows_max: usize, skipped: &mut Vec<Skipped>) -> Result<Vec<T>> {
+/// Reads the rows of a file: Parquet if its name ends so, else JSON lines. Not more than `rows_max`, and all as of
+/// `data_source`, where those are given. The first bad row is an error that names its line, or its number in a Parquet
+/// file. Well-formed rows that are left out are counted in `skipped`.
+pub fn read_data<T: Row>(
+    file: &Path,
+    rows_max: Option<usize>,
+    data_source: Option<&str>,
+    skipped: &mut Vec<Skipped>,
+) -> Result<Vec<T>> {
+    let rows_max = rows_max.unwrap_or(usize::MAX);
     let mut rows = vec![];
     let mut take = |number: usize, columns: std::result::Result<Columns, String>| {
         let failed = |message: String| Error::Row { file: file.to_owned(), line: number, message };
-        match T::read(columns.map_err(failed)?, &format!("row-{number}")).map_err(failed)? {
+        let mut columns = columns.map_err(failed)?;
+        if let Some(source) = data_source {
+            columns.set("data_source", source);
+        }
+        match T::read(columns, &format!("row-{number}")).map_err(failed)? {
             Outcome::Rows(read) => rows.extend(read),
             Outcome::Skipped(reason) => skipped::count(skipped, file, reason, 1),
         }
@@ -82,7 +93,7 @@ mod tests {
         let file = folder.path().join("rows.jsonl");
         std::fs::write(&file, content).unwrap();
         let mut skipped = vec![];
-        (read_data(&file, usize::MAX, &mut skipped), skipped)
+        (read_data(&file, None, None, &mut skipped), skipped)
     }
 
     #[track_caller]

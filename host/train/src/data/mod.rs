@@ -7,6 +7,7 @@ mod chain;
 mod columns;
 mod example;
 mod file;
+mod mix;
 mod pair;
 mod parquet;
 mod prm800k;
@@ -17,6 +18,7 @@ pub use chain::Chain;
 pub use columns::Columns;
 pub use example::{Example, Task};
 pub use file::read_data;
+pub use mix::MixConfig;
 pub use pair::Pair;
 pub use skipped::Skipped;
 
@@ -30,12 +32,15 @@ use crate::error::{Error, Result};
 use crate::seed::{self, Purpose};
 
 /// One kind of thing to learn from, and where it comes from.
-pub trait Row: Sized {
+pub trait Row: Clone {
     /// What one row of a file comes to. `id` is its name where it has none; the error says what is wrong with it.
     fn read(row: Columns, id: &str) -> std::result::Result<Outcome<Self>, String>;
 
     /// Generated arithmetic of this kind.
     fn generate(arithmetic: &Arithmetic, seed: u64) -> Dataset<Self>;
+
+    /// Its name, unique within the data set.
+    fn id(&mut self) -> &mut String;
 
     /// What is asked: held-out rows ask nothing that is trained on.
     fn prompt(&self) -> &[Message];
@@ -53,7 +58,7 @@ pub enum Outcome<T> {
 /// Examples to learn from, and others to be measured on.
 #[derive(Clone, Debug)]
 pub struct Dataset<T = Example> {
-    /// Training rows, in the file's order.
+    /// Training rows, in the files' order.
     pub train: Vec<T>,
     /// Held-out rows; no prompt of theirs occurs in `train`.
     pub test: Vec<T>,
@@ -82,20 +87,29 @@ impl<T: Row> Dataset<T> {
 
     fn read(key: &str, config: &DataConfig, seed: u64) -> Result<Self> {
         let refuse = |message: &str| Err(Error::config(key, message));
-        Ok(match (&config.path, &config.arithmetic) {
+        let mut dataset = match (&config.path, &config.arithmetic) {
             (Some(path), None) => {
-                let mut skipped = vec![];
-                let train = read_data(path, config.max_examples.unwrap_or(usize::MAX), &mut skipped)?;
-                let dataset = match &config.test_path {
-                    Some(test) => Self { train, test: read_data(test, usize::MAX, &mut skipped)?, skipped },
+                let (mut skipped, source) = (vec![], config.data_source.as_deref());
+                let train = read_data(path, config.max_examples, source, &mut skipped)?;
+                let mut dataset = match &config.test_path {
+                    Some(test) => Self { train, test: read_data(test, None, source, &mut skipped)?, skipped },
                     None => Self::split(train, config.test_size, seed, skipped),
                 };
-                dataset.without_leaks(path)
+                let train = std::mem::take(&mut dataset.train);
+                dataset.train = dataset.without_leaks(train, path);
+                dataset
             }
             (None, Some(arithmetic)) => T::generate(arithmetic, seed),
             (Some(_), Some(_)) => return refuse("name either `path` or a table `arithmetic`, not both"),
             (None, None) => return refuse("name a file of rows as `path`, or set the table `arithmetic`"),
-        })
+        };
+        let count = dataset.train.len();
+        for (place, mix) in (1..).zip(&config.mix) {
+            let rows = read_data(&mix.path, mix.max_examples, mix.data_source.as_deref(), &mut dataset.skipped)?;
+            let rows = dataset.without_leaks(rows, &mix.path);
+            dataset.train.extend(mix::share(&rows, mix.ratio, count, (place, seed)));
+        }
+        Ok(dataset)
     }
 
     /// Holds out `test_size` rows, chosen by `seed`.
@@ -108,16 +122,16 @@ impl<T: Row> Dataset<T> {
         Self { train: rows, test, skipped }
     }
 
-    /// Drops every training row that asks what a held-out row asks.
-    fn without_leaks(mut self, file: &Path) -> Self {
+    /// Drops every row that asks what a held-out row asks.
+    fn without_leaks(&mut self, mut rows: Vec<T>, file: &Path) -> Vec<T> {
         let asked = |row: &T| -> String {
             row.prompt().iter().map(|message| message.content.as_str()).collect::<Vec<_>>().join("\n")
         };
         let held_out: HashSet<String> = self.test.iter().map(asked).collect();
-        let count = self.train.len();
-        self.train.retain(|row| !held_out.contains(&asked(row)));
-        skipped::count(&mut self.skipped, file, "asks what a held-out row asks", count - self.train.len());
-        self
+        let count = rows.len();
+        rows.retain(|row| !held_out.contains(&asked(row)));
+        skipped::count(&mut self.skipped, file, "asks what a held-out row asks", count - rows.len());
+        rows
     }
 }
 
@@ -161,7 +175,8 @@ mod tests {
     fn held_out_prompts_are_not_trained_on() {
         let examples = Arithmetic { train_size: 40, test_size: 0, ..Arithmetic::default() }.generate(1).train;
         let doubled: Vec<Example> = examples.iter().chain(&examples).cloned().collect();
-        let split = Dataset::split(doubled, 10, 1, vec![]).without_leaks(Path::new("rows.jsonl"));
+        let mut split = Dataset::split(doubled, 10, 1, vec![]);
+        split.train = split.without_leaks(split.train.clone(), Path::new("rows.jsonl"));
         assert_eq!((split.test.len(), split.train.len() + split.skipped[0].count), (10, 70));
         assert_eq!(split.skipped[0].reason, "asks what a held-out row asks");
         let asked = |e: &Example| e.task.prompt[0].content.clone();

@@ -49,6 +49,10 @@ impl Row for Pair {
         arithmetic.pairs(seed)
     }
 
+    fn id(&mut self) -> &mut String {
+        &mut self.id
+    }
+
     fn prompt(&self) -> &[Message] {
         &self.prompt
     }

@@ -125,7 +125,7 @@ mod tests {
     }
 
     fn read(file: &Path) -> Result<Vec<Example>> {
-        read_data(file, usize::MAX, &mut vec![])
+        read_data(file, None, None, &mut vec![])
     }
 
     /// What pyarrow wrote reads as the same rows in JSON lines (fixtures/make_parquet.py).
@@ -161,7 +161,7 @@ mod tests {
         std::fs::write(&file, "{}\n").unwrap();
         let text = read(&file).unwrap_err().to_string();
         assert!(text.contains("rows.parquet:1: not Parquet: "), "{text}");
-        let some: Vec<Example> = read_data(&fixture("verl.parquet"), 2, &mut vec![]).unwrap();
+        let some: Vec<Example> = read_data(&fixture("verl.parquet"), Some(2), None, &mut vec![]).unwrap();
         assert_eq!(some.len(), 2);
     }
 
