@@ -32,10 +32,36 @@ pub enum RendererName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrainOnWhat {
-    /// Only the last message, which must be the assistant's.
+    /// Only the last message, if it is the assistant's.
     LastAssistantMessage,
+    /// Every message of the assistant after the user's last one: calls of tools and what is made of their results.
+    LastAssistantTurn,
     /// Every message of the assistant.
     AllAssistantMessages,
+    /// Every message, whoever says it; not the headers that announce who does.
+    AllMessages,
+    /// Everything, headers included.
+    AllTokens,
+    /// What the user and the system say.
+    AllUserAndSystemMessages,
+    /// The messages of which the row says `trainable`.
+    Customized,
+}
+
+impl TrainOnWhat {
+    /// Whether message number `index` is trained on; `trainable` is what the row says of each.
+    fn trains(self, messages: &[Message], trainable: &[bool], index: usize) -> bool {
+        let role = messages[index].role;
+        let last_user = messages.iter().rposition(|message| message.role == Role::User);
+        match self {
+            Self::LastAssistantMessage => index + 1 == messages.len() && role == Role::Assistant,
+            Self::LastAssistantTurn => role == Role::Assistant && last_user.is_none_or(|user| index > user),
+            Self::AllAssistantMessages => role == Role::Assistant,
+            Self::AllMessages | Self::AllTokens => true,
+            Self::AllUserAndSystemMessages => matches!(role, Role::User | Role::System),
+            Self::Customized => trainable.get(index) == Some(&true),
+        }
+    }
 }
 
 /// Tokens with a mask of equal length: true where a token is trained on.
@@ -43,7 +69,7 @@ pub enum TrainOnWhat {
 pub struct Rendered {
     /// Token ids.
     pub tokens: Vec<u32>,
-    /// True on the tokens an assistant is trained to produce, its closing marker included.
+    /// True on the tokens that are trained: of a message what it says and its closing marker, not its header.
     pub trained: Vec<bool>,
 }
 
@@ -114,16 +140,20 @@ impl Renderer {
         Ok(self.encode(pieces)?.tokens)
     }
 
-    /// A whole conversation and which of its tokens are trained.
-    pub fn supervised<'a>(&self, conversation: impl Into<Conversation<'a>>, train_on: TrainOnWhat) -> Result<Rendered> {
+    /// A whole conversation and which of its tokens are trained; `trainable` is what the row says of each message, for
+    /// [`TrainOnWhat::Customized`].
+    pub fn supervised<'a>(
+        &self,
+        conversation: impl Into<Conversation<'a>>,
+        train_on: TrainOnWhat,
+        trainable: &[bool],
+    ) -> Result<Rendered> {
         let conversation = conversation.into();
-        let messages = conversation.messages;
-        let last = messages.len().saturating_sub(1);
-        let trains = |index: usize| match train_on {
-            TrainOnWhat::LastAssistantMessage => index == last,
-            TrainOnWhat::AllAssistantMessages => messages[index].role == Role::Assistant,
-        };
-        self.conversation(conversation, trains)
+        if train_on == TrainOnWhat::AllTokens {
+            let rendered = self.conversation(conversation, |_| false)?;
+            return Ok(Rendered { trained: vec![true; rendered.tokens.len()], ..rendered });
+        }
+        self.conversation(conversation, |index| train_on.trains(conversation.messages, trainable, index))
     }
 
     /// A conversation in which what the assistant says after the prompt is trained: what it may be judged by.
@@ -182,7 +212,11 @@ pub fn message(role: Role, content: impl Into<String>) -> Message {
 
 impl Piece {
     fn text(text: impl Into<String>) -> Self {
-        Self::Text { text: text.into(), trained: false }
+        Self::said(text, false)
+    }
+
+    fn said(text: impl Into<String>, trained: bool) -> Self {
+        Self::Text { text: text.into(), trained }
     }
 
     fn special(token: &str, trained: bool) -> Self {

@@ -1,6 +1,6 @@
 //! Supervised fine-tuning: next-token likelihood, with these differences from pre-training.
 //!
-//! 1. A row is a conversation; only what the assistant says is learnt (`train_on_what`).
+//! 1. A row is a conversation; only its last answer is learnt, unless `train_on_what` says otherwise.
 //! 2. The loss is the mean over trained tokens of the whole batch, not over sequences.
 //! 3. Rows are padded, or packed without seeing each other (`packing`); epochs follow each other without gaps, each in its own order.
 //! 4. AdamW, clipping by global norm, learning rate linear to zero (`lr_schedule`).
@@ -18,14 +18,14 @@ use crate::loss::nll;
 use crate::material::Material;
 use crate::objective::Objective;
 use crate::observe::{Event, Observer};
-use crate::renderer::{Conversation, Renderer};
+use crate::renderer::{Conversation, Renderer, TrainOnWhat};
 use crate::run_dir::{Metrics, Retention};
 use crate::start;
 
 /// Runs the stage, or what is left of it. Returns its seconds.
 pub(crate) fn sft(config: &RunConfig, material: &Material, observe: Observer) -> Result<f64> {
     let (options, dataset) = (&config.sft, material.examples()?);
-    let answered = dataset.train.iter().filter(|example| !example.answer.is_empty()).count();
+    let answered = dataset.train.iter().filter(|example| is_learnt(example, options.train_on_what)).count();
     let steps = steps(options, answered);
     let plan = Plan {
         stage: Stage::Sft,
@@ -79,14 +79,40 @@ fn steps(options: &SftConfig, examples: usize) -> usize {
     all.min(options.max_steps.unwrap_or(usize::MAX)).max(1)
 }
 
-/// Every example as tokens, those without an answer left out.
+/// Whether there is something to learn from an example: an answer, unless more than answers is learnt.
+fn is_learnt(example: &Example, what: TrainOnWhat) -> bool {
+    use TrainOnWhat::*;
+    let any_message = matches!(what, AllMessages | AllTokens | AllUserAndSystemMessages | Customized);
+    any_message || !example.answer.is_empty()
+}
+
+/// As tinker does: rows that mark their messages are for `customized`, and only they are.
+fn check_trainable(example: &Example, what: TrainOnWhat) -> Result<()> {
+    let refuse = |message: String| Err(Error::config("sft.train_on_what", message));
+    match (what == TrainOnWhat::Customized, example.trainable.is_empty()) {
+        (true, true) => refuse(format!(
+            "\"customized\" needs messages that say `trainable`; those of row {} do not",
+            example.task.id
+        )),
+        (false, false) => refuse(format!(
+            "the messages of row {} say `trainable`: set \"customized\" to heed it, or remove it from them",
+            example.task.id
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Every example as tokens, those with nothing to learn left out.
 fn data(renderer: &Renderer, examples: &[Example], options: &SftConfig) -> Result<Vec<Datum>> {
-    let answered = examples.iter().filter(|example| !example.answer.is_empty());
-    answered
+    let what = options.train_on_what;
+    examples
+        .iter()
+        .filter(|example| is_learnt(example, what))
         .map(|example| {
+            check_trainable(example, what)?;
             let messages = example.messages();
             let conversation = Conversation { messages: &messages, tools: &example.task.tools };
-            let mut rendered = renderer.supervised(conversation, options.train_on_what)?;
+            let mut rendered = renderer.supervised(conversation, what, &example.trainable)?;
             rendered.tokens.truncate(options.max_length);
             rendered.trained.truncate(options.max_length);
             Ok(Datum { tokens: rendered.tokens, trained: rendered.trained })

@@ -114,7 +114,7 @@ impl Arithmetic {
                 extra: "{}".into(),
             };
             let solution = problem.solve(Teacher::Hasty(self.slip_rate), rng);
-            Example { task, answer: vec![message(Role::Assistant, solution.lines.join("\n"))] }
+            Example { task, answer: vec![message(Role::Assistant, solution.lines.join("\n"))], trainable: vec![] }
         })
     }
 

@@ -117,6 +117,7 @@ struct RawMessage {
     name: Option<String>,
     tool_calls: Option<Vec<RawCall>>,
     tool_call_id: Option<String>,
+    trainable: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -142,16 +143,29 @@ pub(super) fn spoken(row: &mut Columns, key: &str, role: Role) -> std::result::R
 
 /// A column that is a list of messages.
 pub(super) fn messages(row: &mut Columns, key: &str) -> std::result::Result<Vec<Message>, String> {
+    Ok(marked_messages(row, key)?.0)
+}
+
+/// The same with what each message says of `trainable`; nothing where none does.
+pub(super) fn marked_messages(row: &mut Columns, key: &str) -> std::result::Result<(Vec<Message>, Vec<bool>), String> {
     let column = row.0.remove(key).ok_or_else(|| format!("`{key}` is missing"))?;
     if !column.get().starts_with('[') {
         return Err(format!("`{key}` is {}, expected a list", kind(&parsed(&column, key)?)));
     }
     let items: Vec<Box<RawValue>> = parsed(&column, key)?;
     let item = |(index, item): (usize, Box<RawValue>)| {
-        let raw = serde_json::from_str(item.get()).map_err(|e| e.to_string());
-        raw.and_then(one_message).map_err(|e| format!("`{key}[{index}]`: {e}"))
+        let raw: std::result::Result<RawMessage, _> = serde_json::from_str(item.get()).map_err(|e| e.to_string());
+        let read = raw.and_then(|raw| Ok((raw.trainable, one_message(raw)?)));
+        read.map_err(|e| format!("`{key}[{index}]`: {e}"))
     };
-    items.into_iter().enumerate().map(item).collect()
+    let read = items.into_iter().enumerate().map(item).collect::<std::result::Result<Vec<_>, String>>()?;
+    let marks: Vec<bool> = read.iter().filter_map(|(mark, _)| *mark).collect();
+    match read.iter().position(|(mark, _)| mark.is_none()) {
+        Some(index) if !marks.is_empty() => {
+            Err(format!("`{key}[{index}]` does not say `trainable`, others do: say it of all or none"))
+        }
+        _ => Ok((read.into_iter().map(|(_, message)| message).collect(), marks)),
+    }
 }
 
 fn one_message(raw: RawMessage) -> std::result::Result<Message, String> {

@@ -16,7 +16,7 @@
 use rewarden_runtime::{Message, Role};
 use serde_json::Value;
 
-use super::columns::{Columns, messages, optional_text, spoken, text, tools};
+use super::columns::{Columns, marked_messages, optional_text, spoken, text, tools};
 use super::{Arithmetic, Dataset, Outcome, Row};
 use crate::renderer::{Conversation, message};
 
@@ -44,6 +44,8 @@ pub struct Example {
     pub task: Task,
     /// The messages that answer it; empty when the row has none.
     pub answer: Vec<Message>,
+    /// What the row says of each message, prompt and answer: whether it is trained on. Empty where it does not say.
+    pub trainable: Vec<bool>,
 }
 
 impl Task {
@@ -99,14 +101,14 @@ fn example(row: Columns, id: &str) -> std::result::Result<Example, String> {
 }
 
 fn chat(mut row: Columns, id: &str) -> std::result::Result<Example, String> {
-    let mut prompt = messages(&mut row, "messages")?;
+    let (mut prompt, trainable) = marked_messages(&mut row, "messages")?;
     let answer = match prompt.last() {
         Some(last) if last.role == Role::Assistant => prompt.split_off(prompt.len() - 1),
         Some(_) => vec![],
         None => return Err("`messages` is empty".into()),
     };
     let ground_truth = optional_text(&mut row, "ground_truth")?.unwrap_or_default();
-    Ok(Example { task: task(row, id, "chat", prompt, ground_truth)?, answer })
+    Ok(Example { task: task(row, id, "chat", prompt, ground_truth)?, answer, trainable })
 }
 
 fn question(mut row: Columns, id: &str) -> std::result::Result<Example, String> {
@@ -121,7 +123,7 @@ fn question(mut row: Columns, id: &str) -> std::result::Result<Example, String> 
         (None, None) => return Err("`question` without `answer` or `ground_truth`".into()),
     };
     let answer = answer.map(|answer| message(Role::Assistant, answer)).into_iter().collect();
-    Ok(Example { task: task(row, id, "openai/gsm8k", prompt, ground_truth)?, answer })
+    Ok(Example { task: task(row, id, "openai/gsm8k", prompt, ground_truth)?, answer, trainable: vec![] })
 }
 
 /// The part of a GSM8K solution that follows its last `####`; the whole when there is none.
@@ -142,7 +144,7 @@ fn rule(mut row: Columns, id: &str, holder: &str, source: &str) -> std::result::
         let extra = row.take_object("extra_info")?;
         row.extend(extra);
     }
-    Ok(Example { task: task(row, id, source, prompt, ground_truth)?, answer: vec![] })
+    Ok(Example { task: task(row, id, source, prompt, ground_truth)?, answer: vec![], trainable: vec![] })
 }
 
 /// The environment's name decides who judges, as the source of a row does elsewhere; a grader may want to see it too.
@@ -159,7 +161,7 @@ fn verifiers(mut row: Columns, id: &str) -> std::result::Result<Example, String>
     };
     let ground_truth = text(&mut row, "answer")?;
     row.unfold("info");
-    Ok(Example { task: task(row, id, "verifiers", prompt, ground_truth)?, answer: vec![] })
+    Ok(Example { task: task(row, id, "verifiers", prompt, ground_truth)?, answer: vec![], trainable: vec![] })
 }
 
 fn completion(mut row: Columns, id: &str) -> std::result::Result<Example, String> {
@@ -178,7 +180,7 @@ fn completion(mut row: Columns, id: &str) -> std::result::Result<Example, String
         given => given,
     };
     let ground_truth = ground_truth.unwrap_or_default();
-    Ok(Example { task: task(row, id, "trl", prompt, ground_truth)?, answer })
+    Ok(Example { task: task(row, id, "trl", prompt, ground_truth)?, answer, trainable: vec![] })
 }
 
 fn task(
@@ -209,7 +211,7 @@ mod tests {
     fn check(row: &str, expected: &str) {
         let got = match read(row) {
             Err(message) => message,
-            Ok(Example { task, answer }) => {
+            Ok(Example { task, answer, .. }) => {
                 let words =
                     |messages: &[Message]| messages.iter().map(|m| m.content.as_str()).collect::<Vec<_>>().join(" / ");
                 let (prompt, answer) = (words(&task.prompt), words(&answer));
@@ -278,6 +280,28 @@ mod tests {
         check(r#"{"prompt":"Q","completion":[]}"#, "`completion` does not end with a message of the assistant");
         check(r#"{"prompt":"Q","completion":7}"#, "`completion` is a number, expected a list");
         check(r#"{"prompt":"Q","answer":["7"]}"#, "`answer` is a list, expected a string");
+    }
+
+    /// What the messages of a chat are marked with, and the marks that are read.
+    #[track_caller]
+    fn check_marks(marks: [&str; 2], expected: std::result::Result<Vec<bool>, &str>) {
+        let [user, assistant] = marks;
+        let row = format!(
+            r#"{{"messages":[{{"role":"user","content":"Q"{user}}},{{"role":"assistant","content":"A"{assistant}}}]}}"#
+        );
+        assert_eq!(read(&row).map(|example| example.trainable), expected.map_err(str::to_owned));
+    }
+
+    #[test]
+    fn marks_are_on_all_messages_or_none() {
+        let (yes, no) = (r#","trainable":true"#, r#","trainable":false"#);
+        check_marks(["", ""], Ok(vec![]));
+        check_marks([no, yes], Ok(vec![false, true]));
+        check_marks([yes, ""], Err("`messages[1]` does not say `trainable`, others do: say it of all or none"));
+        check_marks(
+            [r#","trainable":1"#, yes],
+            Err("`messages[0]`: invalid type: integer `1`, expected a boolean at line 1 column 42"),
+        );
     }
 
     /// The tools and calls of a row, in the order of its keys.

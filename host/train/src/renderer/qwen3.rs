@@ -37,7 +37,7 @@ pub(super) fn conversation(
     trains: impl Fn(usize) -> bool,
 ) -> Vec<Piece> {
     let last_query = messages.iter().rposition(is_query);
-    let mut pieces = offer(messages, tools);
+    let mut pieces = offer(messages, tools, &trains);
     for (index, message) in messages.iter().enumerate() {
         let neighbour_is_tool = |other: Option<usize>| {
             other.and_then(|other| messages.get(other)).is_some_and(|other| other.role == Role::Tool)
@@ -46,8 +46,8 @@ pub(super) fn conversation(
             Role::System if index == 0 && !tools.is_empty() => (), // said with the tools
             Role::System | Role::User => {
                 pieces.extend(opening(message.role));
-                pieces.push(Piece::text(&message.content));
-                pieces.extend(closing(false));
+                pieces.push(Piece::said(&message.content, trains(index)));
+                pieces.extend(closing(trains(index)));
             }
             Role::Assistant => {
                 let after_query = last_query.is_none_or(|query| index > query);
@@ -59,9 +59,11 @@ pub(super) fn conversation(
                     pieces.push(Piece::special(IM_START, false));
                     pieces.push(Piece::text("user"));
                 }
-                pieces.push(Piece::text(format!("\n<tool_response>\n{}\n</tool_response>", message.content)));
+                pieces.push(Piece::text("\n"));
+                let result = format!("<tool_response>\n{}\n</tool_response>", message.content);
+                pieces.push(Piece::said(result, trains(index)));
                 if !neighbour_is_tool(Some(index + 1)) {
-                    pieces.extend(closing(false));
+                    pieces.extend(closing(trains(index)));
                 }
             }
         }
@@ -70,7 +72,7 @@ pub(super) fn conversation(
 }
 
 /// The system's message that offers tools, after what the conversation's own says.
-fn offer(messages: &[Message], tools: &[String]) -> Vec<Piece> {
+fn offer(messages: &[Message], tools: &[String], trains: impl Fn(usize) -> bool) -> Vec<Piece> {
     if tools.is_empty() {
         return vec![];
     }
@@ -78,8 +80,9 @@ fn offer(messages: &[Message], tools: &[String]) -> Vec<Piece> {
     let said = system.map_or(String::new(), |system| format!("{}\n\n", system.content));
     let tools: String = tools.iter().map(|tool| format!("\n{tool}")).collect();
     let mut pieces = opening(Role::System).to_vec();
-    pieces.push(Piece::text(format!("{said}{OFFER}{tools}{HOW_TO_CALL}")));
-    pieces.extend(closing(false));
+    let trained = system.is_some() && trains(0);
+    pieces.push(Piece::said(format!("{said}{OFFER}{tools}{HOW_TO_CALL}"), trained));
+    pieces.extend(closing(trained));
     pieces
 }
 
@@ -117,7 +120,7 @@ fn assistant(message: &Message, place: Place, name: RendererName, trained: bool)
         let (name, arguments) = (&call.name, &call.arguments);
         body.push_str(&format!("<tool_call>\n{{\"name\": \"{name}\", \"arguments\": {arguments}}}\n</tool_call>"));
     }
-    pieces.push(Piece::Text { text: body, trained });
+    pieces.push(Piece::said(body, trained));
     pieces.extend(closing(trained));
     pieces
 }

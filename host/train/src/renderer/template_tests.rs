@@ -188,7 +188,7 @@ fn tokens_spell_the_rendered_text() {
 fn check_trained(name: &str, train_on: TrainOnWhat, messages: &[(Role, &str)], expected: &str) {
     let renderer = renderer(&source(name));
     let messages: Vec<Message> = messages.iter().map(|&(role, content)| message(role, content)).collect();
-    let got = match renderer.supervised(&messages, train_on) {
+    let got = match renderer.supervised(&messages, train_on, &[true, false, false, true]) {
         Err(error) => error.to_string(),
         Ok(rendered) => {
             let kept = rendered.tokens.iter().zip(&rendered.trained).filter(|(_, trained)| **trained);
@@ -219,6 +219,24 @@ fn only_the_assistants_words_are_trained() {
 }
 
 #[test]
+fn any_part_of_a_conversation_can_be_trained() {
+    use Role::*;
+    use TrainOnWhat::*;
+    let two = [(System, "S"), (User, "2+3?"), (Assistant, "5"), (User, "sure?"), (Assistant, "yes")];
+    for (name, end) in [("chatml", "<|im_end|>"), ("headers", "<|eot_id|>")] {
+        let closed = |said: &[&str]| said.iter().map(|said| format!("{said}{end}")).collect::<String>();
+        check_trained(name, LastAssistantTurn, &two, &closed(&["yes"]));
+        check_trained(name, AllMessages, &two, &closed(&["S", "2+3?", "5", "sure?", "yes"]));
+        check_trained(name, AllUserAndSystemMessages, &two, &closed(&["S", "2+3?", "sure?"]));
+        check_trained(name, Customized, &two, &closed(&["S", "sure?"]));
+    }
+    let forged = [(User, "<|im_end|> Hi"), (Assistant, "yes")];
+    check_trained("chatml", AllUserAndSystemMessages, &forged, "<|im_end|> Hi<|im_end|>");
+    let refused = "does not show message 1 on which `train_on_what` trains";
+    check_trained("brackets", AllUserAndSystemMessages, &two, refused);
+}
+
+#[test]
 fn a_template_that_rewrites_the_past_is_refused_with_advice() {
     use Role::*;
     let two = [(User, "2+3?"), (Assistant, "5"), (User, "sure?"), (Assistant, "yes")];
@@ -246,7 +264,7 @@ fn markers_in_a_message_are_letters() {
             ];
             let tools = [serde_json::json!({ "function": { "name": content, "parameters": {} } }).to_string()];
             let conversation = Conversation { messages: &messages, tools: &tools };
-            let tokens = renderer.supervised(conversation, TrainOnWhat::LastAssistantMessage).unwrap().tokens;
+            let tokens = renderer.supervised(conversation, TrainOnWhat::LastAssistantMessage, &[]).unwrap().tokens;
             let text = renderer.tokenizer().decode(&tokens).unwrap();
             let is_special = |token: &u32| renderer.tokenizer().specials().iter().any(|(_, id)| id == token);
             (tokens.iter().filter(|token| is_special(token)).count(), text)

@@ -1,11 +1,13 @@
 //! A conversation in the model's own chat template, cut into special tokens and text, with the mask of trained tokens.
 //!
 //! The template only gives a string. Which of it the assistant says is found by rendering prefixes: the conversation before
-//! a message, with the prompt for it, and the conversation up to it must both be how the whole begins. And which special
+//! a message, with the prompt for it, and the conversation up to it must both be how the whole begins. Others have no prompt:
+//! where their words begin is found by putting a mark before them. And which special
 //! tokens are the template's own, not a message's letters, is found by marking the letters before rendering.
 
 use minijinja::Value;
 use minijinja::value::ValueKind;
+use rewarden_runtime::Role;
 use std::ops::Range;
 
 use super::template::{self, ChatTemplate};
@@ -35,7 +37,10 @@ pub(super) fn conversation(
             true => Ok(text.len()),
             false => Err(unstable(index, messages.len())),
         };
-        let start = begins(template.render(&messages[..index], tools, true)?)?;
+        let start = match conversation.messages[index].role {
+            Role::Assistant => begins(template.render(&messages[..index], tools, true)?)?,
+            _ => begins(guarded.header(template, index)?)?,
+        };
         let end = match index + 1 == messages.len() {
             true => whole.len(),
             false => begins(template.render(&messages[..=index], tools, false)?)?,
@@ -87,6 +92,31 @@ impl<'a> Guarded<'a> {
             guarded.tools = Some(guarded.guard(&Value::from(tools))?);
         }
         Ok(guarded)
+    }
+
+    /// What the template writes before the words of a message.
+    fn header(&self, template: &ChatTemplate, index: usize) -> Result<String> {
+        let mut messages = self.messages[..=index].to_vec();
+        let marked = |key: Value| {
+            let held = messages[index].get_item(&key).map_err(failed)?;
+            let is_words = key.as_str() == Some("content");
+            let mark = || Value::from(format!("{}{}", self.mark, held.as_str().unwrap_or_default()));
+            Ok((key, if is_words { mark() } else { held }))
+        };
+        let keys = messages[index].try_iter().map_err(failed)?;
+        let pairs = keys.map(marked).collect::<Result<Vec<_>>>()?;
+        messages[index] = Value::from_pairs(pairs);
+        let mut text = template.render(&messages, self.tools.as_ref(), false)?;
+        // A mark followed by a private letter is a special token that a message spells.
+        let is_ours = |at: &usize| {
+            let next = text[at + self.mark.len_utf8()..].chars().next();
+            next.is_none_or(|next| (next as u32) < PRIVATE)
+        };
+        let at = text.match_indices(self.mark).map(|(at, _)| at).find(is_ours).ok_or_else(|| {
+            Error::ChatTemplate(format!("does not show message {} on which `train_on_what` trains", index + 1))
+        })?;
+        text.truncate(at);
+        Ok(text)
     }
 
     /// Cuts a rendered text: special tokens by themselves, text at the borders of what is trained.

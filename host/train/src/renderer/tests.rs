@@ -72,7 +72,7 @@ fn a_supervised_example_begins_with_the_prompt_of_sampling() {
             }
             let earlier = Conversation { messages: earlier, ..case.conversation() };
             let prompt = renderer.prompt(earlier).unwrap();
-            let whole = renderer.supervised(case.conversation(), TrainOnWhat::LastAssistantMessage).unwrap();
+            let whole = renderer.supervised(case.conversation(), TrainOnWhat::LastAssistantMessage, &[]).unwrap();
             assert_eq!(whole.tokens[..prompt.len()], prompt, "{} with {name:?}", case.name);
             let first_trained = whole.trained.iter().position(|&trained| trained);
             assert_eq!(first_trained, Some(prompt.len()), "{} with {name:?}", case.name);
@@ -80,12 +80,15 @@ fn a_supervised_example_begins_with_the_prompt_of_sampling() {
     }
 }
 
+/// What rows that are learnt by `customized` say of their messages.
+const MARKS: [bool; 6] = [true, false, false, true, true, false];
+
 /// The trained part of a conversation, as text.
 #[track_caller]
 fn check_trained(name: RendererName, train_on: TrainOnWhat, messages: &[(Role, &str)], expected: &str) {
     let renderer = renderer(name);
     let messages: Vec<Message> = messages.iter().map(|&(role, content)| message(role, content)).collect();
-    let rendered = renderer.supervised(&messages, train_on).unwrap();
+    let rendered = renderer.supervised(&messages, train_on, &MARKS[..messages.len()]).unwrap();
     let kept = rendered.tokens.iter().zip(&rendered.trained).filter(|(_, trained)| **trained);
     let tokens: Vec<u32> = kept.map(|(&token, _)| token).collect();
     assert_eq!(renderer.tokenizer().decode(&tokens).unwrap(), expected);
@@ -102,6 +105,45 @@ fn only_the_assistants_words_are_trained() {
     check_trained(Qwen3, LastAssistantMessage, &one, "<think>\n\n</think>\n\n5<|im_end|>");
     check_trained(Qwen3DisableThinking, LastAssistantMessage, &two, "yes<|im_end|>");
     check_trained(Qwen3DisableThinking, AllAssistantMessages, &two, "5<|im_end|>yes<|im_end|>");
+}
+
+#[test]
+fn any_part_of_a_conversation_can_be_trained() {
+    use RendererName::*;
+    use Role::*;
+    use TrainOnWhat::*;
+    let calls = [(System, "S"), (User, "2+3?"), (Assistant, "5"), (User, "sure?"), (Assistant, "wait"), (Tool, "5")];
+    let answered = [(User, "2+3?"), (Assistant, "call"), (Tool, "5"), (Tool, "6"), (Assistant, "yes")];
+    let closed = |said: &[&str]| said.iter().map(|said| format!("{said}<|im_end|>")).collect::<String>();
+    let check = |train_on, messages: &[(Role, &str)], expected: &str| {
+        check_trained(Qwen3DisableThinking, train_on, messages, expected);
+    };
+    check(LastAssistantMessage, &calls, "");
+    check(LastAssistantTurn, &calls, &closed(&["wait"]));
+    check(LastAssistantTurn, &answered, &closed(&["call", "yes"]));
+    check(AllAssistantMessages, &calls, &closed(&["5", "wait"]));
+    check(AllUserAndSystemMessages, &calls, &closed(&["S", "2+3?", "sure?"]));
+    let result = "<tool_response>\n5\n</tool_response>";
+    check(AllMessages, &calls, &closed(&["S", "2+3?", "5", "sure?", "wait", result]));
+    check(Customized, &calls, &closed(&["S", "sure?", "wait"]));
+    let results = format!("{result}{}", result.replace('5', "6"));
+    check(AllMessages, &answered, &closed(&["2+3?", "call", &results, "yes"]));
+    let whole = renderer(Qwen3DisableThinking).supervised(&[message(User, "Hi")], AllTokens, &[]).unwrap();
+    assert!(whole.tokens.len() > 3 && whole.trained.iter().all(|&trained| trained));
+}
+
+/// Whatever is trained, the tokens are those that sampling would have seen.
+#[test]
+fn the_mask_does_not_change_the_tokens() {
+    for case in cases() {
+        let renderer = renderer(RendererName::Qwen3);
+        let tokens = |train_on| renderer.supervised(case.conversation(), train_on, &[]).unwrap().tokens;
+        let plain = tokens(TrainOnWhat::Customized);
+        for train_on in [TrainOnWhat::LastAssistantTurn, TrainOnWhat::AllTokens, TrainOnWhat::AllUserAndSystemMessages]
+        {
+            assert_eq!(tokens(train_on), plain, "{} with {train_on:?}", case.name);
+        }
+    }
 }
 
 #[test]
