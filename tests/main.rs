@@ -34,6 +34,8 @@ mod isolation;
 mod languages;
 /// `rewarden rl` by every loss, mean, estimator and term.
 mod losses;
+/// `rewarden merge`: an adapter and its model as one model.
+mod merge;
 /// `rewarden plugin bench`: every kind of plugin is measured.
 mod plugin_bench;
 /// `rewarden plugin new` and `rewarden plugin build`: what they make, and what they say when they cannot.

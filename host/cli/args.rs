@@ -36,6 +36,8 @@ pub(crate) enum Verb {
     /// Evaluate what the stages made: pass@k and mean reward on held-out problems
     #[command(after_help = TRAIN_HELP)]
     Eval(TrainArgs),
+    /// Add an adapter to the model it belongs to, and write a model any tool reads
+    Merge(MergeArgs),
     /// Score JSON lines with a plugin: requests in, one answer line each out (protocol grade-jsonl/1)
     Score(ScoreArgs),
     /// Replace a reward of a live run at its next step boundary
@@ -157,6 +159,19 @@ pub(crate) struct RescoreArgs {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  rewarden merge runs/quickstart/rl/checkpoints/000120 models/mine
+
+The adapter may be a checkpoint of ours or what PEFT saved; the model it belongs to is the folder, or the name on the hub,
+that its adapter_config.json names. The new folder holds config.json, the weights in f32, and the tokenizer.")]
+pub(crate) struct MergeArgs {
+    /// The adapter's folder
+    pub(crate) checkpoint: PathBuf,
+    /// The new model's folder; nothing may be there yet
+    pub(crate) out: PathBuf,
 }
 
 #[derive(clap::Args)]

@@ -5,20 +5,17 @@
 #![allow(clippy::disallowed_methods, reason = "the command line is where the clock and the environment are read")]
 
 mod args;
-mod dpo;
-mod eval;
 mod hub;
 mod launch;
+mod merge;
 mod plugin;
-mod prm;
 mod progress;
 mod records;
 mod rescore;
-mod rl;
 mod run;
 mod runtime;
 mod score;
-mod sft;
+mod stage;
 mod swap;
 mod watch;
 
@@ -26,6 +23,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use rewarden_train::Stage;
 
 use args::{Args, PluginVerb, Verb};
 
@@ -53,11 +51,12 @@ fn main() -> ExitCode {
 fn dispatch(args: Args) -> Result<ExitCode> {
     match args.verb {
         Verb::Run(args) => run::run(args),
-        Verb::Sft(args) => sft::run(args),
-        Verb::Prm(args) => prm::run(args),
-        Verb::Dpo(args) => dpo::run(args),
-        Verb::Rl(args) => rl::run(args),
-        Verb::Eval(args) => eval::run(args),
+        Verb::Sft(args) => stage::run(Stage::Sft, &args, false),
+        Verb::Prm(args) => stage::run(Stage::Prm, &args, false),
+        Verb::Dpo(args) => stage::run(Stage::Dpo, &args, false),
+        Verb::Rl(args) => stage::run(Stage::Rl, &args.train, args.watch),
+        Verb::Eval(args) => stage::run(Stage::Eval, &args, false),
+        Verb::Merge(args) => merge::run(args),
         Verb::Score(args) => score::run(args),
         Verb::Swap(args) => swap::run(args),
         Verb::Rescore(args) => rescore::run(args),

@@ -29,6 +29,7 @@ mod learner;
 mod live;
 mod loss;
 mod material;
+mod merge;
 mod model;
 mod objective;
 mod observe;
@@ -70,6 +71,7 @@ pub use loss::{
     Clip, Compared, Experience, KlEstimator, LossAggMode, LossFn, PairLoss, PairLossFn, PolicyLoss, Preference, nll,
     step_loss,
 };
+pub use merge::{base_of, merge};
 pub use model::{Adapter, Family, Head, Lora, ModelConfig, Policy, Rope, RopeParameters, TokenIds, Weights};
 pub use objective::{Objective, Prediction, Slopes};
 pub use observe::{Event, Observer};

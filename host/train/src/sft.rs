@@ -11,6 +11,7 @@ use crate::batch::Datum;
 use crate::clock::Stopwatch;
 use crate::config::{RunConfig, SftConfig, Stage};
 use crate::data::{Example, batch_at};
+use crate::epochs::steps;
 use crate::error::{Error, Result};
 use crate::gradient::mean_nll;
 use crate::learner::{Learner, Plan};
@@ -26,7 +27,7 @@ use crate::start;
 pub(crate) fn sft(config: &RunConfig, material: &Material, observe: Observer) -> Result<f64> {
     let (options, dataset) = (&config.sft, material.examples()?);
     let answered = dataset.train.iter().filter(|example| is_learnt(example, options.train_on_what)).count();
-    let steps = steps(options, answered);
+    let steps = steps(answered, options.num_epochs, options.batch_size, options.max_steps);
     let plan = Plan {
         stage: Stage::Sft,
         steps,
@@ -74,11 +75,6 @@ pub(crate) fn sft(config: &RunConfig, material: &Material, observe: Observer) ->
     Ok(learner.seconds())
 }
 
-fn steps(options: &SftConfig, examples: usize) -> usize {
-    let all = (examples * options.num_epochs).div_ceil(options.batch_size);
-    all.min(options.max_steps.unwrap_or(usize::MAX)).max(1)
-}
-
 /// Whether there is something to learn from an example: an answer, unless more than answers is learnt.
 fn is_learnt(example: &Example, what: TrainOnWhat) -> bool {
     use TrainOnWhat::*;
@@ -118,19 +114,4 @@ fn data(renderer: &Renderer, examples: &[Example], options: &SftConfig) -> Resul
             Ok(Datum { tokens: rendered.tokens, trained: rendered.trained })
         })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn steps_cover_the_epochs_or_stop_at_the_limit() {
-        for (examples, epochs, batch, limit, expected) in
-            [(100, 1, 32, None, 4), (100, 2, 32, None, 7), (100, 2, 32, Some(5), 5), (3, 1, 32, None, 1)]
-        {
-            let options = SftConfig { num_epochs: epochs, batch_size: batch, max_steps: limit, ..SftConfig::default() };
-            assert_eq!(steps(&options, examples), expected);
-        }
-    }
 }
