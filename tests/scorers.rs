@@ -66,6 +66,30 @@ fn code_of_the_host_judges_beside_plugins_and_is_checked_like_them() {
     assert_eq!((fault(&graded[0]).kind(), fault(&graded[1]).kind()), ("invalid-input", "invalid-output"));
 }
 
+/// Waiting within a poll would eat the wake of whoever answers meanwhile, under executors that park the thread.
+#[test]
+fn code_that_blocks_keeps_no_plugin_waiting() {
+    let plugin = wait(runtime().load(&PluginSpec::path(&**FIRST_REWARD))).expect("loads").scorer().expect("a scorer");
+    let slow = |samples: &[Sample]| {
+        let nap = || std::thread::sleep(std::time::Duration::from_millis(30));
+        std::thread::scope(|scope| drop(scope.spawn(nap)));
+        samples.iter().map(|_| Ok(score(1.0))).collect()
+    };
+    let seat = |name: &str, scorer: Scorer| {
+        let weight = Weight::Constant(1.0);
+        Grader { name: name.into(), weight, priority: 0, data_source: vec![], on_fault: None, scorer }
+    };
+    let graders = vec![seat("plugin", plugin), seat("slow", HostScorer::blocking(Digest::of(b"slow"), slow).into())];
+    let mut rubric = Rubric::new(graders, RubricRules::default()).expect("a rubric");
+    for _ in 0..20 {
+        let graded = pollster::block_on(rubric.grade(samples(&[("a", &[1, 2])]), 0)).expect("graded");
+        assert!(graded.iter().all(|graded| graded.reward.is_some()), "{graded:?}");
+    }
+    let broken = HostScorer::blocking(Digest::of(b"broken"), |_| panic!("a bug"));
+    let graded = wait(self::rubric(broken.into()).grade(samples(&[("a", &[1])]), 0)).expect("graded");
+    assert!(fault(&graded[0]).to_string().contains("panicked"), "{}", fault(&graded[0]));
+}
+
 #[test]
 fn too_few_scores_are_nobodys() {
     let lazy = HostScorer::new(Digest::of(b"lazy"), |_| async { vec![Ok(score(1.0))] });

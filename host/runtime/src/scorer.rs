@@ -4,7 +4,10 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
+
+use tokio::sync::oneshot;
 
 use crate::{Digest, Fault, GroupReward, Judgement, Receipt, Reward, Sample, Score, output};
 
@@ -52,12 +55,29 @@ type JudgeFn = dyn Fn(Arc<[Sample]>) -> Pin<Box<dyn Future<Output = Answers> + S
 
 impl HostScorer {
     /// A function from samples to one score or fault each, same length and order. `digest` says what it is: equal digests
-    /// promise equal scores, and are what logs and checkpoints remember it by.
+    /// promise equal scores, and are what logs and checkpoints remember it by. The future must not block the thread that
+    /// awaits it: other graders' answers arrive there meanwhile.
     pub fn new<F>(digest: Digest, judge: impl Fn(Arc<[Sample]>) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Vec<Result<Score, Fault>>> + Send + 'static,
     {
         Self { digest, judge: Arc::new(move |samples| Box::pin(judge(samples))) }
+    }
+
+    /// The same for a function that computes or blocks: each batch gets a thread of its own.
+    pub fn blocking(
+        digest: Digest,
+        judge: impl Fn(&[Sample]) -> Vec<Result<Score, Fault>> + Send + Sync + 'static,
+    ) -> Self {
+        let judge = Arc::new(judge);
+        Self::new(digest, move |samples| {
+            let (judge, count) = (Arc::clone(&judge), samples.len());
+            let (answer, answered) = oneshot::channel();
+            // Nobody may be waiting any more.
+            thread::spawn(move || drop(answer.send(judge(&samples))));
+            let panicked = move || vec![Err(Fault::Internal("host: the scorer panicked".into())); count];
+            async move { answered.await.unwrap_or_else(|_| panicked()) }
+        })
     }
 
     /// What it is.

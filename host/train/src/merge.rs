@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::model::Policy;
 use crate::model::lora::{self, ADAPTER_CONFIG};
+use crate::reward_model::About;
 use crate::tokenizer::{TOKENIZER, Tokenizer};
 
 /// The name or path of the model that the adapter in `folder`, ours or PEFT's, belongs to.
@@ -33,8 +34,13 @@ pub fn merge(adapter: &Path, base: &Path, out: &Path) -> Result<()> {
     name.push(".writing");
     let parts = out.with_file_name(name);
     fs::create_dir_all(&parts).map_err(Error::io("create", &parts))?;
-    let written = policy.write(&parts).and_then(|()| tokenizer.write(&parts)).and_then(|()| refuse(out));
-    let renamed = written.and_then(|()| fs::rename(&parts, out).map_err(Error::io("rename", out)));
+    let write = || {
+        policy.write(&parts)?;
+        tokenizer.write(&parts)?;
+        About::copy(adapter, &parts)?;
+        refuse(out)
+    };
+    let renamed = write().and_then(|()| fs::rename(&parts, out).map_err(Error::io("rename", out)));
     renamed.inspect_err(|_| drop(fs::remove_dir_all(&parts)))
 }
 

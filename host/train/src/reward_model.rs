@@ -6,7 +6,6 @@
 use rewarden_runtime::{Digest, Fault, Grader, HostScorer, Role, Sample, Score, Scorer};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use crate::advantage::step_ends;
 use crate::batch::Datum;
@@ -61,6 +60,15 @@ impl About {
         let file = folder.join(ABOUT);
         let text = serde_json::to_string_pretty(self).map_err(|e| Error::model(&file, e.to_string()))?;
         std::fs::write(&file, text + "\n").map_err(Error::io("write", &file))
+    }
+
+    /// Copies the file, where there is one, to where the model goes.
+    pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
+        let (file, copy) = (from.join(ABOUT), to.join(ABOUT));
+        match file.is_file() {
+            true => std::fs::copy(&file, &copy).map(drop).map_err(Error::io("write", &copy)),
+            false => Ok(()),
+        }
     }
 
     /// Reads it, or tells it from the model's head.
@@ -212,12 +220,9 @@ pub fn trained_scorer(config: &RunConfig, model: &RewardModelConfig) -> Result<S
 }
 
 fn read_scorer(config: &RunConfig, model: &RewardModelConfig, folder: &Path) -> Result<Scorer> {
-    let reward_model = Arc::new(RewardModel::read(config, folder, model.aggregate)?);
-    let judge = move |samples: Arc<[Sample]>| {
-        let reward_model = Arc::clone(&reward_model);
-        async move { reward_model.judge(&samples) }
-    };
-    Ok(HostScorer::new(digest(folder, model.aggregate)?, judge).into())
+    let reward_model = RewardModel::read(config, folder, model.aggregate)?;
+    let judge = move |samples: &[Sample]| reward_model.judge(samples);
+    Ok(HostScorer::blocking(digest(folder, model.aggregate)?, judge).into())
 }
 
 /// Where the model lies; or why it is nowhere.
