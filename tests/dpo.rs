@@ -16,6 +16,7 @@ fn a_killed_stage_resumes_bit_for_bit() {
 fn check_variant(settings: &[&str], first_loss: f64) {
     let run = after_sft();
     let mut command = small("dpo", run.path());
+    set(&mut command, &["data.arithmetic.train_size=8", "dpo.learning_rate=1e-3"]);
     set(&mut command, settings);
     finish(command);
     let rows = rows(&run.path().join("dpo/metrics.jsonl"));
@@ -24,7 +25,6 @@ fn check_variant(settings: &[&str], first_loss: f64) {
     for name in ["accuracy", "chosen_reward", "rejected_reward", "optim/grad_norm"] {
         assert!((0..12).all(|row| number(row, name).is_finite()), "{settings:?}: {name}");
     }
-    // Twelve steps are too few for pairs nobody has seen; those it learns from must move.
     let (first, last) = (number(0, "margin"), number(11, "margin"));
     assert!(first == 0.0 && last > 0.0, "{settings:?}: the margin went from {first} to {last}");
     assert!(number(11, "test/margin").is_finite());
@@ -32,10 +32,10 @@ fn check_variant(settings: &[&str], first_loss: f64) {
 
 #[test]
 fn every_variant_widens_the_margin() {
-    let rate = "dpo.learning_rate=1e-2";
-    check_variant(&["dpo.loss_fn=sigmoid", rate], 2f64.ln());
-    check_variant(&["dpo.loss_fn=sigmoid_norm", "dpo.dpo_beta=2", rate], 2f64.ln());
-    check_variant(&["dpo.loss_fn=ipo", "dpo.dpo_beta=0.5", rate], 1.0);
+    // Twelve steps are too few for pairs nobody has seen: these are the same eight in each.
+    check_variant(&["dpo.loss_fn=sigmoid"], 2f64.ln());
+    check_variant(&["dpo.loss_fn=sigmoid_norm", "dpo.dpo_beta=2"], 2f64.ln());
+    check_variant(&["dpo.loss_fn=ipo", "dpo.dpo_beta=0.5"], 1.0);
 }
 
 #[test]

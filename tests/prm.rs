@@ -85,7 +85,7 @@ fn what_cannot_be_learnt_from_is_named() {
     check_refused(&["prm.loss_fn=step"], &["did you mean `steps`?"]);
     check_refused(&["prm.beta=0"], &["`prm.beta`", "above 0"]);
     check_refused(&["prm.batch_size=0"], &["`prm.batch_size`"]);
-    check_refused(&["prm.loss_fn=steps", "prm.step_separator=="], &["`prm.data`", "choose one that no step ends with"]);
+    check_refused(&["prm.loss_fn=steps", "prm.step_separator=="], &["`prm.data`", "within a step"]);
     let start = folder();
     let mut before = small("prm", start.path());
     before.args(["--set", "prm.max_steps=1"]);

@@ -1,7 +1,7 @@
 //! Lessons from answers whose steps are labelled, for process reward models: the model is asked once at the end of each
 //! step.
 
-use crate::advantage::last_tokens;
+use crate::advantage::{last_tokens, step_ends};
 use crate::batch::Datum;
 use crate::config::PrmConfig;
 use crate::data::{Chain, Dataset};
@@ -34,42 +34,44 @@ impl StepLessons {
         let render = |chains: &[Chain]| -> Result<Vec<Rendered>> {
             let rendered = chains.iter().map(|chain| Rendered::new(chain, renderer, options));
             let fits = |chain: &Rendered| chain.datum.tokens.len() <= options.max_length && !chain.labels.is_empty();
-            Ok(rendered.collect::<Result<Vec<_>>>()?.into_iter().filter(fits).collect())
+            Ok(rendered.collect::<Result<Vec<_>>>()?.into_iter().flatten().filter(fits).collect())
         };
         let (train, test) = (render(&data.train)?, render(&data.test)?);
         let left_out = data.train.len() + data.test.len() - train.len() - test.len();
         let longest = options.max_length;
         if train.is_empty() {
-            let message =
-                format!("none of the {} answers has a labelled step and at most {longest} tokens", data.train.len());
-            return Err(Error::config("prm.max_length", message));
+            let message = format!(
+                "none of the {} answers has a labelled step, at most `prm.max_length` = {longest} tokens, and no \
+                 `prm.step_separator` = {:?} within a step",
+                data.train.len(),
+                options.step_separator
+            );
+            return Err(Error::config("prm.data", message));
         }
         Ok(Self { train, test, left_out, micro_batch_size: options.micro_batch_size })
     }
 }
 
 impl Rendered {
-    fn new(chain: &Chain, renderer: &Renderer, options: &PrmConfig) -> Result<Self> {
+    /// `None` where a step holds the separator: then nobody could tell its steps apart.
+    fn new(chain: &Chain, renderer: &Renderer, options: &PrmConfig) -> Result<Option<Self>> {
         let messages = chain_messages(chain, &options.step_separator);
         let datum = Datum::from(renderer.answered(&messages[..chain.prompt.len()], &messages[chain.prompt.len()..])?);
+        let said: String = messages[chain.prompt.len()..].iter().map(|message| message.content.as_str()).collect();
+        let (steps, found) = (chain.steps.len(), step_ends(&said, &options.step_separator).len());
         let ends = step_tokens(&datum, renderer, &options.step_separator)?;
+        if found != steps {
+            return Ok(None);
+        }
         // A renderer may put more before the first step, a thought for one; the labels are those of the last steps.
-        let Some(before) = ends.len().checked_sub(chain.steps.len()) else {
-            let message = format!(
-                "{}: its {} steps are {} when `prm.step_separator` = {:?} parts them; choose one that no step ends with",
-                chain.id,
-                chain.steps.len(),
-                ends.len(),
-                options.step_separator
-            );
-            return Err(Error::config("prm.data", message));
-        };
+        let before = ends.len().saturating_sub(steps);
         let wanted = if options.train_on_last_step_only { chain.steps.len() - 1 } else { 0 };
         let labelled = ends[before..].iter().zip(&chain.labels).skip(wanted);
         let labelled: Vec<(usize, f64)> = labelled.filter_map(|(&end, label)| Some((end, (*label)?))).collect();
         let mut trained = vec![false; datum.tokens.len()];
         labelled.iter().for_each(|&(end, _)| trained[end] = true);
-        Ok(Self { datum: Datum { trained, ..datum }, labels: labelled.into_iter().map(|(_, label)| label).collect() })
+        let labels = labelled.into_iter().map(|(_, label)| label).collect();
+        Ok(Some(Self { datum: Datum { trained, ..datum }, labels }))
     }
 }
 

@@ -110,8 +110,9 @@ pub fn stage(
     existing: Existing,
     observe: Observer,
 ) -> Result<Summary> {
-    // All the run's data, not only this stage's: the tiny preset learns its tokens from it.
-    let stages: Vec<Stage> = config.stages.iter().copied().chain([stage]).collect();
+    // What trains takes all the run's data, not only its own: the tiny preset learns its tokens from it.
+    let others = config.stages.iter().filter(|_| stage != Stage::Eval);
+    let stages: Vec<Stage> = others.copied().chain([stage]).collect();
     let mut material = Material::load(config, &stages)?;
     material.skipped().for_each(|skipped| observe(Event::RowsSkipped { skipped }));
     Live::refuse(&config.log_path)?;
