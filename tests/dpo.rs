@@ -16,7 +16,7 @@ fn a_killed_stage_resumes_bit_for_bit() {
 fn check_variant(settings: &[&str], first_loss: f64) {
     let run = after_sft();
     let mut command = small("dpo", run.path());
-    set(&mut command, &["data.arithmetic.train_size=8", "dpo.learning_rate=1e-3"]);
+    set(&mut command, &["data.arithmetic.train_size=8", "dpo.num_epochs=12", "dpo.learning_rate=1e-3"]);
     set(&mut command, settings);
     finish(command);
     let rows = rows(&run.path().join("dpo/metrics.jsonl"));

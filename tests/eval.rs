@@ -89,7 +89,7 @@ fn any_checkpoint_is_evaluated_on_any_data() {
     assert!(once == fs::read(log_path.join("eval/checkpoint-rollouts.jsonl")).expect("rollouts"), "greedy drew lots");
     let mut nothing = crate::guests::rewarden();
     nothing.arg("eval").arg(&config);
-    fails(nothing, &["`model_name`", "`[data]`"]);
+    fails(nothing, &["`model_name`", "rows it trains on"]);
 }
 
 /// What training alone decides.
