@@ -6,6 +6,8 @@ mod adapter;
 mod architecture;
 /// Checkpoints: which stay, a full disk, a kill in the middle of one.
 mod checkpoints;
+/// `rewarden config`.
+mod config;
 /// `rewarden dpo`.
 mod dpo;
 /// Environments: whole episodes, their faults, forks by replay, tools.

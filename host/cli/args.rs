@@ -1,11 +1,13 @@
 //! Everything that can be typed. Meaning and defaults stand here; what happens stands in the verb's own file.
 
+mod config;
 mod plugin;
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use config::{ConfigDocsArgs, ConfigVerb};
 pub(crate) use plugin::{BenchArgs, BuildArgs, CheckArgs, InspectArgs, NewArgs, PluginVerb, TestArgs};
 
 /// Train language models with sandboxed WebAssembly rewards.
@@ -44,6 +46,9 @@ pub(crate) enum Verb {
     Swap(SwapArgs),
     /// Score a run's rollouts again: the same bits, or another plugin's opinion
     Rescore(RescoreArgs),
+    /// What a config may say
+    #[command(subcommand)]
+    Config(ConfigVerb),
     /// Write, build, test, measure and look into plugins
     #[command(subcommand)]
     Plugin(PluginVerb),

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "the command line is where the clock and the environment are read")]
 
 mod args;
+mod config;
 mod hub;
 mod launch;
 mod merge;
@@ -25,7 +26,7 @@ use anyhow::Result;
 use clap::Parser;
 use rewarden_train::Stage;
 
-use args::{Args, PluginVerb, Verb};
+use args::{Args, ConfigVerb, PluginVerb, Verb};
 
 /// Every tensor operation allocates its result. glibc gives large blocks back to the kernel each time and faults them in
 /// again: measured on the quickstart, that was close to half of all processor time.
@@ -60,6 +61,7 @@ fn dispatch(args: Args) -> Result<ExitCode> {
         Verb::Score(args) => score::run(args),
         Verb::Swap(args) => swap::run(args),
         Verb::Rescore(args) => rescore::run(args),
+        Verb::Config(ConfigVerb::Docs(args)) => config::docs::run(args),
         Verb::Plugin(PluginVerb::New(args)) => plugin::new::run(args),
         Verb::Plugin(PluginVerb::Build(args)) => plugin::build::run(args),
         Verb::Plugin(PluginVerb::Test(args)) => plugin::test::run(args),

@@ -150,6 +150,17 @@ mod source;
 mod tool;
 mod wasi;
 
+/// The sources of the types that configurations are read into: their doc comments say what each key means.
+pub const CONFIG_SOURCES: [&str; 7] = [
+    include_str!("grants.rs"),
+    include_str!("isolation.rs"),
+    include_str!("limits.rs"),
+    include_str!("rubric/rules.rs"),
+    include_str!("rubric/weight.rs"),
+    include_str!("score_cache.rs"),
+    include_str!("wasi.rs"),
+];
+
 pub use digest::{Digest, ParseDigestError};
 pub use environment::{Environment, Episode};
 pub use error::Error;

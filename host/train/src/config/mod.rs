@@ -1,6 +1,7 @@
 //! The configuration of a run: one struct per stage, every default a value that works, unknown keys refused. What a run
 //! resolved to is written back into its directory, and that file *is* the run.
 
+mod docs;
 mod nearest;
 mod parse;
 mod preference;
@@ -20,6 +21,7 @@ use crate::renderer::{RendererName, TrainOnWhat};
 use crate::sampler::Sampling;
 use crate::schedule::Schedule;
 use crate::seed::{self, Purpose};
+pub use docs::{KeyDoc, config_docs};
 pub use nearest::{nearest, nearest_name};
 pub use preference::{Aggregate, DpoConfig, DpoLossFn, PrmConfig, PrmLossFn, RewardModelConfig};
 pub use rl::{AdvEstimator, KlIn, LossFnConfig, RlConfig};

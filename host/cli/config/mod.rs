@@ -1,0 +1,3 @@
+//! `rewarden config`: what a run's config may say.
+
+pub(crate) mod docs;
