@@ -31,7 +31,7 @@ pub struct RlConfig {
     pub num_substeps: usize,
     /// Trajectories in one pass: memory, never the gradient. Every core works on a pass of its own. 0 means all.
     pub micro_batch_size: usize,
-    /// Loss.
+    /// The formula that the policy is updated by.
     pub loss_fn: LossFn,
     /// Its bounds, where it has some.
     pub loss_fn_config: LossFnConfig,

@@ -62,7 +62,7 @@ mix = [{ path = '' }]
 name = ''
 plugin = ''
 [[reward_model]]
-name = ''
+name = 'a'
 ";
 
 /// Every key, in the order in which a config is documented: tables follow the keys beside them.
@@ -171,7 +171,10 @@ mod tests {
     fn a_default_is_what_resolves() {
         let plain: Vec<(String, toml::Value)> = resolved("log_path = 'runs/x'");
         assert!(plain.len() > 80, "{}", plain.len());
-        for (key, value) in plain.iter().filter(|(key, _)| key != "log_path") {
+        let tables: Vec<String> = config_docs().unwrap().into_iter().map(|doc| doc.key).collect();
+        // An empty list of tables resolves to itself; its keys are documented, not it.
+        let is_key = |key: &String| key != "log_path" && !tables.contains(&format!("{key}[]"));
+        for (key, value) in plain.iter().filter(|(key, _)| is_key(key)) {
             assert_eq!(doc(key).default, Some(value.to_string()), "{key}");
         }
         for doc in config_docs().unwrap().iter().filter(|doc| !doc.is_table && !doc.required) {
