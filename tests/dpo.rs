@@ -1,14 +1,10 @@
 //! `rewarden dpo`: direct preference optimisation.
 
-use crate::training::{after_sft, checkpoint, copy, finish, folder, rows, set, small, survives_a_kill};
+use crate::training::{after_sft, checkpoint, finish, folder, rows, set, small, survives_a_kill_after_sft};
 
 #[test]
 fn a_killed_stage_resumes_bit_for_bit() {
-    let start = after_sft();
-    let whole = folder();
-    copy(start.path(), whole.path());
-    finish(small("dpo", whole.path()));
-    survives_a_kill("dpo", whole.path(), |run| copy(start.path(), run));
+    survives_a_kill_after_sft("dpo");
 }
 
 /// A variant, and its loss before the first update: the policy is its own reference.

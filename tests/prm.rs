@@ -2,15 +2,11 @@
 
 use serde_json::Value;
 
-use crate::training::{after_sft, checkpoint, copy, fails, finish, folder, rows, set, small, survives_a_kill};
+use crate::training::{after_sft, checkpoint, fails, finish, folder, rows, set, small, survives_a_kill_after_sft};
 
 #[test]
 fn a_killed_stage_resumes_bit_for_bit() {
-    let start = after_sft();
-    let whole = folder();
-    copy(start.path(), whole.path());
-    finish(small("prm", whole.path()));
-    survives_a_kill("prm", whole.path(), |run| copy(start.path(), run));
+    survives_a_kill_after_sft("prm");
 }
 
 /// A kind of reward model, further settings, the metric that says how often it is right, and the class of the model.

@@ -6,15 +6,11 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::guests::{rewarden, root};
-use crate::training::{checkpoint, copy, fails, finish, folder, rows, small, survives_a_kill, timeless};
+use crate::training::{checkpoint, copy, fails, finish, folder, rows, small, survives_a_kill_after_sft, timeless};
 
 #[test]
 fn a_killed_stage_resumes_bit_for_bit() {
-    let (sft, whole) = (folder(), folder());
-    finish(small("sft", sft.path()));
-    copy(sft.path(), whole.path());
-    finish(small("rl", whole.path()));
-    survives_a_kill("rl", whole.path(), |run| copy(sft.path(), run));
+    survives_a_kill_after_sft("rl");
 }
 
 #[test]

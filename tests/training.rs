@@ -133,6 +133,14 @@ pub(crate) fn survives_a_kill(stage: &str, whole: &Path, prepare: impl Fn(&Path)
     }
 }
 
+/// The same for a stage that goes on from the supervised one.
+pub(crate) fn survives_a_kill_after_sft(stage: &str) {
+    let (start, whole) = (after_sft(), folder());
+    copy(start.path(), whole.path());
+    finish(small(stage, whole.path()));
+    survives_a_kill(stage, whole.path(), |run| copy(start.path(), run));
+}
+
 /// Whether the stage was still going on when it was killed, some time after `step` steps.
 fn killed_at(step: usize, stage: &str, run: &Path) -> bool {
     let mut child = small(stage, run)

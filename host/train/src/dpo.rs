@@ -33,7 +33,7 @@ pub(crate) fn dpo(config: &RunConfig, material: &Material, observe: Observer) ->
         stage: Stage::Dpo,
         steps: steps(data.train.len(), options.num_epochs, options.batch_size, options.max_steps),
         save_every: options.save_every,
-        retention: Retention { keep_last: options.keep_last, named: config.named_folders() },
+        retention: Retention::of(config, options.keep_last),
         adam: options.adam.clone(),
         about: None,
     };

@@ -15,7 +15,8 @@ use crate::renderer::Renderer;
 /// Pairs to learn from and to be measured on.
 pub(crate) struct PairLessons {
     train: Vec<Rendered>,
-    test: Vec<Rendered>,
+    /// Held-out pairs, with what the reference says of them: it says the same at every measurement.
+    test: Batch,
     left_out: usize,
     terms: Terms,
     micro_batch_size: usize,
@@ -69,18 +70,23 @@ impl PairLessons {
                 format!("none of the {} pairs to learn from has at most {max_length} tokens", data.train.len());
             return Err(Error::config(terms.key, message));
         }
+        let test = terms.batch(test.iter(), micro_batch_size)?;
         Ok(Self { train, test, left_out, terms, micro_batch_size })
     }
+}
 
-    /// The data of some pairs, and what the loss knows of them.
-    fn batch<'a>(&self, pairs: impl Iterator<Item = &'a Rendered>) -> Result<(Vec<Datum>, Vec<Preference>)> {
+/// The data of some pairs, and what the loss knows of them.
+type Batch = (Vec<Datum>, Vec<Preference>);
+
+impl Terms {
+    fn batch<'a>(&self, pairs: impl Iterator<Item = &'a Rendered>, micro_batch_size: usize) -> Result<Batch> {
         let (mut data, mut margins) = (vec![], vec![]);
         for Rendered { chosen, rejected, margin } in pairs {
             data.extend([chosen.clone(), rejected.clone()]);
             margins.push(*margin);
         }
-        let said = match &self.terms.reference {
-            Some(reference) => log_probs(reference, &data, self.micro_batch_size)?,
+        let said = match &self.reference {
+            Some(reference) => log_probs(reference, &data, micro_batch_size)?,
             None => vec![vec![]; data.len()],
         };
         let known = margins
@@ -125,16 +131,17 @@ impl Lessons for PairLessons {
     }
 
     fn learn(&self, learner: &mut Learner, rows: &[usize], rate: f64) -> Result<Option<Update>> {
-        let (data, known) = self.batch(rows.iter().map(|&row| &self.train[row]))?;
+        let rows = rows.iter().map(|&row| &self.train[row]);
+        let (data, known) = self.terms.batch(rows, self.micro_batch_size)?;
         learner.update(&data, self.micro_batch_size, rate, Objective::pairs(&self.terms.loss.on(&known)))
     }
 
     fn measure(&self, policy: &Policy) -> Result<Option<(f64, Sums)>> {
-        if self.test.is_empty() {
+        let (data, known) = &self.test;
+        if data.is_empty() {
             return Ok(None);
         }
-        let (data, known) = self.batch(self.test.iter())?;
-        measure(policy, &data, self.micro_batch_size, Objective::pairs(&self.terms.loss.on(&known))).map(Some)
+        measure(policy, data, self.micro_batch_size, Objective::pairs(&self.terms.loss.on(known))).map(Some)
     }
 
     fn figures(&self, loss: f64, sums: &Sums) -> Vec<(&'static str, f64)> {

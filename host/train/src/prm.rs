@@ -36,7 +36,7 @@ pub(crate) fn prm(config: &RunConfig, material: &mut Material, observe: Observer
         stage: Stage::Prm,
         steps: steps(rows, options.num_epochs, options.batch_size, options.max_steps),
         save_every: options.save_every,
-        retention: Retention { keep_last: options.keep_last, named: config.named_folders() },
+        retention: Retention::of(config, options.keep_last),
         adam: options.adam.clone(),
         about: Some(About::of(config)?),
     };

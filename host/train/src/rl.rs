@@ -47,7 +47,7 @@ pub(crate) fn rl(config: &RunConfig, material: &Material, rewards: &mut Rewards,
         stage: Stage::Rl,
         steps,
         save_every: options.save_every,
-        retention: Retention { keep_last: options.keep_last, named: config.named_folders() },
+        retention: Retention::of(config, options.keep_last),
         adam: options.adam.clone(),
         about: None,
     };

@@ -32,7 +32,7 @@ pub(crate) fn sft(config: &RunConfig, material: &Material, observe: Observer) ->
         stage: Stage::Sft,
         steps,
         save_every: options.save_every,
-        retention: Retention { keep_last: options.keep_last, named: config.named_folders() },
+        retention: Retention::of(config, options.keep_last),
         adam: options.adam.clone(),
         about: None,
     };

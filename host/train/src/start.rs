@@ -98,13 +98,27 @@ pub(crate) fn first(config: &RunConfig, material: &Material, stage: Stage) -> Re
 /// The model that a stage starts from, and its folder, or name: what the config says, or the earlier stage of this run
 /// that made a policy last, or the run's own model.
 fn source(config: &RunConfig, material: &Material, stage: Stage) -> Result<(Model, PathBuf)> {
+    match origin(config, stage)? {
+        Some(folder) => {
+            let read = if stage == Stage::Prm { read } else { read_policy };
+            Ok((read(config, &folder)?, folder))
+        }
+        None => {
+            let folder = if config.model_name == TINY { Path::new(TINY) } else { config.model_path() };
+            Ok((named(config, material)?, folder.to_owned()))
+        }
+    }
+}
+
+/// The folder that a stage starts from: what the config says, or what the nearest earlier stage made. None where that is the
+/// run's own model.
+fn origin(config: &RunConfig, stage: Stage) -> Result<Option<PathBuf>> {
     if let Some(folder) = config.load_checkpoint_path(stage) {
-        let read = if stage == Stage::Prm { read } else { read_policy };
-        return Ok((read(config, folder)?, folder.to_owned()));
+        return Ok(Some(folder.to_owned()));
     }
     for &earlier in earlier(stage) {
         if let Some(folder) = finished(config, earlier)? {
-            return Ok((read_policy(config, &folder)?, folder));
+            return Ok(Some(folder));
         }
         if config.stages.contains(&earlier) {
             let name = earlier.name();
@@ -116,8 +130,7 @@ fn source(config: &RunConfig, material: &Material, stage: Stage) -> Result<(Mode
             return Err(Error::run_dir(config.log_path.join(name), message));
         }
     }
-    let folder = if config.model_name == TINY { Path::new(TINY) } else { config.model_path() };
-    Ok((named(config, material)?, folder.to_owned()))
+    Ok(None)
 }
 
 /// The stages whose policy a stage goes on with, the nearest first.
@@ -136,15 +149,8 @@ fn base_of_stage(config: &RunConfig, stage: Stage) -> PathBuf {
 
 /// The folder of what a stage starts from, for whoever needs it later as a reference.
 pub(crate) fn source_folder(config: &RunConfig, stage: Stage) -> Result<PathBuf> {
-    if let Some(folder) = config.load_checkpoint_path(stage) {
-        return Ok(folder.to_owned());
-    }
-    for &earlier in earlier(stage) {
-        if let Some(folder) = finished(config, earlier)? {
-            return Ok(folder);
-        }
-    }
-    Ok(if config.model_name == TINY { base_of_stage(config, stage) } else { config.model_path().to_owned() })
+    let own = || if config.model_name == TINY { base_of_stage(config, stage) } else { config.model_path().to_owned() };
+    Ok(origin(config, stage)?.unwrap_or_else(own))
 }
 
 /// The reference that a stage's policy of this shape is held to: what it started from, unless the config names another

@@ -11,6 +11,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::{CHECKPOINTS, METRICS, ROLLOUTS, StageDir, read_rows};
+use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::model::Policy;
 use crate::optim::Optimizer;
@@ -69,6 +70,13 @@ pub(crate) struct Retention {
     pub(crate) keep_last: usize,
     /// And those in these folders: somebody starts from them.
     pub(crate) named: Vec<PathBuf>,
+}
+
+impl Retention {
+    /// What a run keeps of a stage: so many of the newest, and what its config names.
+    pub(crate) fn of(config: &RunConfig, keep_last: usize) -> Self {
+        Self { keep_last, named: config.named_folders() }
+    }
 }
 
 impl StageDir {
