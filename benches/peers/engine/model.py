@@ -17,7 +17,8 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from answer import RESPONSE
 
-END_OF_TEXT, IM_START, IM_END = SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+# Of these only <|im_end|> ends an answer, for either side.
+PAD, IM_START, IM_END = SPECIALS = ["<|pad|>", "<|im_start|>", "<|im_end|>"]
 VOCABULARY = 512
 SHAPE = dict(
     vocab_size=VOCABULARY, hidden_size=256, intermediate_size=768, num_hidden_layers=6, num_attention_heads=4,
@@ -50,7 +51,7 @@ def tokenizer():
     learn = trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=SPECIALS, initial_alphabet=alphabet, show_progress=False)
     tokens.train_from_iterator(texts, learn)
     assert tokens.get_vocab_size() == VOCABULARY
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokens, eos_token=IM_END, pad_token=END_OF_TEXT)
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokens, eos_token=IM_END, pad_token=PAD)
 
 
 def main():
