@@ -45,6 +45,7 @@ pub(crate) struct Plan {
     pub(crate) save_every: usize,
     pub(crate) retention: Retention,
     pub(crate) adam: AdamConfig,
+    pub(crate) gradient_checkpointing: bool,
     /// What a reader of the checkpoint has to know about the model beside its own files.
     pub(crate) about: Option<About>,
 }
@@ -89,6 +90,7 @@ impl Learner {
             Some(checkpoint) => read(&dir.folder(checkpoint))?,
             None => start()?,
         };
+        let policy = policy.with_gradient_checkpointing(plan.gradient_checkpointing);
         let optimizer = match &checkpoint {
             Some(checkpoint) => Optimizer::read(&policy, &plan.adam, &dir.folder(checkpoint).join(OPTIMIZER))?,
             None => Optimizer::new(&policy, &plan.adam),

@@ -82,8 +82,13 @@ pub(crate) trait Device {
     fn say(&self, x: &Self::Buffer, entropies: bool) -> Result<Said>;
 
     /// dx from the slopes of what was said; 0 where nothing was asked.
-    fn say_back(&self, x: &Self::Buffer, slopes: &Said, dx: &mut Self::Buffer, into: &mut Self::Gradients)
-    -> Result<()>;
+    fn say_back(
+        &self,
+        x: &Self::Buffer,
+        slopes: &Said,
+        dx: &mut Self::Buffer,
+        into: &mut Self::Gradients,
+    ) -> Result<()>;
     /// From `flow.outer` to `flow.middle` and `flow.attended`.
     fn leave_back(
         &self,

@@ -164,8 +164,7 @@ impl Adapter {
             match found.remove(&stored) {
                 Some(array) if array.shape == shape => arrays.push((stored, array)),
                 Some(array) => {
-                    let message =
-                        format!("tensor {stored} has shape {:?}, its head would have {shape:?}", array.shape);
+                    let message = format!("tensor {stored} has shape {:?}, its head would have {shape:?}", array.shape);
                     return Err(Error::model(&file, message));
                 }
                 None => {
@@ -242,7 +241,8 @@ impl Adapter {
             if let Some(stored) = self.weights.get(&format!("{PREFIX}{name}")) {
                 array.values = stored.values.to_vec(); // the whole head of a reward model
             }
-            let Some((a, b, rank, scale)) = name.strip_suffix(".weight").and_then(|module| self.low_rank(module)) else {
+            let Some((a, b, rank, scale)) = name.strip_suffix(".weight").and_then(|module| self.low_rank(module))
+            else {
                 continue;
             };
             let (a, b) = (&self.weights.values()[a], &self.weights.values()[b]);

@@ -93,6 +93,11 @@ impl<'a> ViewMut<'a> {
         self.rows
     }
 
+    /// The number of numbers.
+    pub(super) fn size(&self) -> usize {
+        self.rows * self.columns
+    }
+
     /// The rows before `at`, and the others.
     pub(super) fn split_rows(self, at: usize) -> (ViewMut<'a>, ViewMut<'a>) {
         assert!(at <= self.rows, "row {at} of {}", self.rows);
@@ -230,7 +235,13 @@ mod tests {
         }
         let mut part = vec![9.0; 1];
         let middle = a.rows(1..3).columns(1..3);
-        scaled_product(&mut ViewMut::of(&mut part, 1), Into::Fresh, 2.0, middle.rows(1..2), b.columns(2..4).rows(1..2).t());
+        scaled_product(
+            &mut ViewMut::of(&mut part, 1),
+            Into::Fresh,
+            2.0,
+            middle.rows(1..2),
+            b.columns(2..4).rows(1..2).t(),
+        );
         assert_eq!(part, [2.0 * (9.0 * 3.0 + 10.0 * 4.0)]);
     }
 

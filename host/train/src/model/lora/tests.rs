@@ -22,7 +22,12 @@ fn trained(mut policy: Policy) -> Policy {
     let parts: Vec<(bool, Range<usize>)> = policy
         .trainable()
         .iter()
-        .map(|parameter| (parameter.name.contains("lora_B") || parameter.name.contains("score"), policy.trainable().range(parameter.name).unwrap()))
+        .map(|parameter| {
+            (
+                parameter.name.contains("lora_B") || parameter.name.contains("score"),
+                policy.trainable().range(parameter.name).unwrap(),
+            )
+        })
         .collect();
     for (index, (_, range)) in parts.into_iter().enumerate().filter(|(_, (is_b, _))| *is_b) {
         let values = policy.trainable_mut().values_mut()[range].iter_mut().enumerate();
