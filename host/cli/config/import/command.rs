@@ -31,17 +31,28 @@ pub(super) fn read(text: &str, home: Option<&str>) -> Result<(Vec<Entry>, String
     let mut reader = Reader::default();
     reader.variables.extend(home.map(|home| ("HOME".to_owned(), home.to_owned())));
     reader.split(text.trim_start_matches('\u{feff}'))?;
-    let starts = |word: &Word| word.text == "trl" || word.text == "-m" || word.text.ends_with(".py");
+    // `trl` is a program where a word follows it.
+    let is_trl = |pair: &[Word]| pair[0].text == "trl" && pair.get(1).is_some_and(|next| !next.first);
+    let starts = |rest: &[Word]| is_trl(rest) || rest[0].text == "-m" || is_script(&rest[0].text);
     // Without a command, the file is nothing but settings.
-    let start = reader.words.iter().position(starts);
-    let (mut program, mut entries) = (vec![], vec![]);
-    let mut words = reader.words.into_iter().enumerate().peekable();
+    let start = (0..reader.words.len()).find(|&place| starts(&reader.words[place..]));
+    settings(reader.words, start)
+}
+
+/// A file of Python, and no setting that names one.
+fn is_script(word: &str) -> bool {
+    word.ends_with(".py") && !word.contains('=')
+}
+
+fn settings(words: Vec<Word>, start: Option<usize>) -> Result<(Vec<Entry>, String)> {
+    let (mut program, mut entries, mut running) = (vec![], vec![], false);
+    let mut words = words.into_iter().enumerate().peekable();
     while let Some((place, word)) = words.next() {
         if entries.len() >= VALUES_MAX {
             bail!("line {}: more than {VALUES_MAX} settings", word.line);
         }
-        let started = start.is_some_and(|start| place >= start);
-        if let Some(flag) = word.text.strip_prefix("--").filter(|_| started) {
+        running = start == Some(place) || (running && !word.first);
+        if let Some(flag) = word.text.strip_prefix("--").filter(|_| running) {
             // `--flag` alone means yes.
             let mut value = || words.next_if(|(_, next)| !next.first && !next.text.starts_with("--"));
             let (key, value) = match flag.split_once('=') {
@@ -54,10 +65,10 @@ pub(super) fn read(text: &str, home: Option<&str>) -> Result<(Vec<Entry>, String
         // Hydra's `+a=b` adds a key, `++a=b` whether it is there or not.
         let setting = word.text.trim_start_matches('+').split_once('=').filter(|(key, _)| is_key(key));
         // A name without a dot is a variable, unless the trainer is handed it.
-        let is_variable = |key: &str| start.is_some() && (!started || word.first) && !key.contains('.');
+        let is_variable = |key: &str| start.is_some() && !running && !key.contains('.');
         match setting {
             Some((key, value)) if !is_variable(key) => add(key, value, word.line, &mut entries)?,
-            None if started && !word.first => program.push(word.text),
+            None if running => program.push(word.text),
             _ => {}
         }
     }

@@ -59,3 +59,48 @@ pub(super) fn matches(pattern: &str, key: &str) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::{How, literal};
+    use super::*;
+
+    #[track_caller]
+    fn check(pattern: &str, key: &str, expected: bool) {
+        assert_eq!(matches(pattern, key), expected, "{pattern} and {key}");
+    }
+
+    #[test]
+    fn patterns_name_keys() {
+        check("a.b", "a.b", true);
+        check("a.b", "a.bc", false);
+        check("a.*", "a.b.c", true);
+        check("a.*", "b.a.c", false);
+        check("*.b", "a.b", true);
+        check("*.b", "a.b.c", false);
+        check("*b*d", "abcd", true);
+        check("*b*", "acd", false);
+        check("a*a", "a", false);
+    }
+
+    /// A table with a slip in one of our keys, or in TOML, would leave its line out without a word.
+    #[test]
+    fn every_row_says_something_that_a_config_may_say() {
+        let keys: Vec<String> = rewarden_train::config_docs().unwrap().into_iter().map(|doc| doc.key).collect();
+        let check = |ours: &str, value: Option<&str>| {
+            assert!(keys.iter().any(|key| key == ours), "{ours} is no key of a config");
+            let parsed = value.filter(|value| !value.is_empty()).map(literal);
+            assert!(parsed.is_none_or(|value| value != Ok(None)), "{value:?} of {ours} is no TOML");
+        };
+        for dialect in dialects() {
+            let ours = |key: &str| key.replacen('*', dialect.recipe.name(), 1);
+            for row in dialect.rows.iter().copied().flatten() {
+                check(&ours(row.to), row.default);
+                if let How::Words(words) = row.how {
+                    words.iter().for_each(|(_, value)| check(&ours(row.to), Some(value)));
+                }
+            }
+            dialect.implied.iter().for_each(|(key, value, _)| check(&ours(key), Some(value)));
+        }
+    }
+}

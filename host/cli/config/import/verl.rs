@@ -63,6 +63,8 @@ const POLICY: &[Row] = &[
     row("data.train_batch_size", "rl.groups_per_batch", Int).or("1024"),
     row("actor_rollout_ref.actor.ppo_mini_batch_size", "rl.num_substeps", With(substeps))
         .note("data.train_batch_size / it"),
+    row("data.train_batch_size", "rl.num_substeps", With(substeps_left_out))
+        .note("it / 256, ppo_mini_batch_size's default"),
     row(
         "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu|actor_rollout_ref.actor.ppo_micro_batch_size",
         "rl.micro_batch_size",
@@ -282,6 +284,14 @@ fn second(_: &Source, value: &Value) -> Outcome {
 fn substeps(source: &Source, value: &Value) -> Outcome {
     let batch = source.number("data.train_batch_size").unwrap_or(1024.0);
     quotient(batch, number(value)?, "the number of updates")
+}
+
+/// verl itself does not start where its default does not divide the batch.
+fn substeps_left_out(source: &Source, value: &Value) -> Outcome {
+    match source.get("actor_rollout_ref.actor.ppo_mini_batch_size") {
+        Some(_) => Ok(None),
+        None => quotient(number(value)?, 256.0, "the number of updates").or(Ok(None)),
+    }
 }
 
 /// Only where the buffer is turned on.
