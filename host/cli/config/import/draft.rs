@@ -50,33 +50,44 @@ fn complete(lines: &mut Vec<Line>, recipe: Recipe, file: &Path) {
     }
 }
 
-/// Takes out lines with which the whole does not parse, each with what a run would say. Some need others that follow.
+/// Takes out lines with which the whole does not parse, each with what a run would say.
 fn refuse_what_a_run_would(translation: &mut Translation) -> Vec<Left> {
-    let mut waiting = std::mem::take(&mut translation.lines);
-    let mut refusals = vec![];
-    loop {
-        let before = waiting.len();
-        let tried = std::mem::take(&mut waiting);
-        refusals.clear();
-        for line in tried {
-            translation.lines.push(line);
-            if let Err(error) = RunConfig::parse(Path::new("import"), &text(&translation.lines, None), &[]) {
-                refusals.push(error.to_string());
-                waiting.extend(translation.lines.pop());
-            }
-        }
-        if waiting.is_empty() || waiting.len() == before {
-            break;
-        }
-    }
+    let (accepted, refused) = accept(std::mem::take(&mut translation.lines));
+    translation.lines = accepted;
     // Defaults of the other system that mean nothing beside what the config says are no loss.
-    let said = waiting.into_iter().zip(refusals).filter(|(line, _)| line.entry.is_some());
+    let said = refused.into_iter().filter(|(line, _)| line.entry.is_some());
     said.map(|(line, error)| {
         let reason = error.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
         let reason = reason.strip_prefix("config key ").unwrap_or(reason);
         Left { entry: line.entry, key: line.key, reason: format!("value not supported: {reason}") }
     })
     .collect()
+}
+
+/// As many lines as parse together, in their order, and why the others do not. Some need one that follows them, so they
+/// are tried as long as that helps.
+fn accept(lines: Vec<Line>) -> (Vec<Line>, Vec<(Line, String)>) {
+    let mut waiting: Vec<(usize, Line)> = lines.into_iter().enumerate().collect();
+    let (mut accepted, mut places, mut errors) = (vec![], vec![], vec![]);
+    loop {
+        let before = waiting.len();
+        errors.clear();
+        for (place, line) in std::mem::take(&mut waiting) {
+            accepted.push(line);
+            places.push(place);
+            if let Err(error) = RunConfig::parse(Path::new("import"), &text(&accepted, None), &[]) {
+                errors.push(error.to_string());
+                waiting.extend(places.pop().zip(accepted.pop()));
+            }
+        }
+        if waiting.is_empty() || waiting.len() == before {
+            break;
+        }
+    }
+    let mut in_order: Vec<(usize, Line)> = places.into_iter().zip(accepted).collect();
+    in_order.sort_by_key(|(place, _)| *place);
+    let refused = waiting.into_iter().map(|(_, line)| line).zip(errors).collect();
+    (in_order.into_iter().map(|(_, line)| line).collect(), refused)
 }
 
 /// TOML: keys of the root, then tables; with comments and what is needed if it is for a person.
