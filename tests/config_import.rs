@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::guests::{rewarden, root};
-use crate::training::{fails, finish, folder};
+use crate::training::{fails, finish, folder, rows};
 
 fn sample(name: &str) -> PathBuf {
     root().join("tests/data/import").join(name)
@@ -305,6 +305,27 @@ fn what_was_asked_for_goes_before_what_keys_tell() {
     let mut none = import(&file);
     none.args(["--from", "verl", "--stage", "dpo"]);
     fails(none, &["no trainer of that system does that stage"]);
+}
+
+#[test]
+fn an_imported_config_trains() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    let row = |n: usize| format!("{{\"prompt\":\"What is {n}?\",\"completion\":\"It is {n}.\"}}\n");
+    fs::write(at("rows.jsonl"), (0..8).map(row).collect::<String>()).expect("written");
+    let args = serde_json::json!({
+        "model_name_or_path": "tiny", "dataset_name": at("rows.jsonl"), "output_dir": at("run"), "max_steps": 3,
+        "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "completion_only_loss": true,
+    });
+    fs::write(at("args.json"), args.to_string()).expect("written");
+    let mut command = import(&at("args.json"));
+    command.arg("-o").arg(at("run.toml"));
+    finish(command);
+    let mut run = rewarden();
+    run.arg("run").arg(at("run.toml"));
+    finish(run);
+    let rows = rows(&at("run/sft/metrics.jsonl"));
+    assert_eq!(rows.iter().map(|row| row["num_sequences"].as_u64()).collect::<Vec<_>>(), [Some(4); 3]);
 }
 
 #[test]

@@ -22,9 +22,10 @@ const IMPORT_HELP: &str = "Examples:
   rewarden config import training_args.json --from trl --stage sft
   rewarden run grpo.toml --dry-run
 
-Reads YAML and JSON, lines of `a.b=value`, and the commands of a shell script, which is not run; at most 1 MiB. The TOML
-says behind each line which key it comes from, also where that system's default is another than Rewarden's; what is
-needed and missing stands there as a comment. What could not be translated is listed on standard error, with the reason.
+Reads YAML, JSON, lines of `a.b=value`, and the command in a shell script, which is not run;
+at most 1 MiB. Behind each line of the TOML stands the key that it comes from, also where that
+system's default is another than Rewarden's; what a run needs and the file does not say stands
+there as a comment. What could not be translated is listed on standard error, with the reason.
 Exit code 0: translated, if not all of it; 2: the file could not be read or recognised.";
 
 #[derive(clap::Args)]

@@ -138,3 +138,23 @@ fn value(value: &toml::Value) -> String {
         value => value.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::recognise::dialects;
+    use super::super::source::Source;
+    use super::super::translate::translate;
+    use super::*;
+
+    /// A slip in a default would leave its line out without a word.
+    #[test]
+    fn what_a_trainer_does_unasked_is_a_config() {
+        for dialect in dialects() {
+            let mut lines = translate(&Source::default(), dialect).lines;
+            complete(&mut lines, dialect.recipe, Path::new("x"));
+            let refused: Vec<String> =
+                accept(lines).1.into_iter().map(|(line, error)| format!("{}: {error}", line.key)).collect();
+            assert_eq!(refused, Vec::<String>::new(), "{}", dialect.name);
+        }
+    }
+}

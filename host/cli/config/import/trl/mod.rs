@@ -138,10 +138,10 @@ const BATCHES: &[Row] = &[
         .or("8"),
     row("gradient_accumulation_steps", "*.batch_size", With(batch))
         .note("times per_device_train_batch_size, on one device"),
-    row("packing", "*.packing", Bool),
 ];
 
 const SFT: &[Row] = &[
+    row("packing", "sft.packing", Bool),
     row("learning_rate", "sft.learning_rate", Number).or("2e-5"),
     row("per_device_train_batch_size", "sft.micro_batch_size", Int).or("8"),
     row("max_length|max_seq_length", "sft.max_length", Int).or("1024"),

@@ -31,6 +31,7 @@ pub(super) const WITHOUT_EPOCHS: &[Without] = &[
     ("max_prompt_length", "max_length bounds prompt and answer together"),
     ("max_completion_length", "max_length bounds prompt and answer together"),
     ("eos_token", "the renderer ends messages as the model's template does"),
+    ("packing", "sequences are padded"),
     ("packing_strategy", "conversations are never split"),
     ("eval_packing", "held-out conversations are never packed"),
     ("padding_free", "sft.packing is its counterpart"),
