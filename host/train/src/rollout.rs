@@ -60,13 +60,15 @@ pub(crate) fn check_lengths<'a>(
 }
 
 /// Attempts every task `group_size` times; attempts at one task are neighbours. `progress` hears the number of tokens
-/// sampled so far.
+/// sampled so far. `finished` is told of each task once, by its place in `tasks`, when all attempts at it have ended: on
+/// this thread, in any order of tasks, with the attempts in their own order. What it does delays sampling.
 pub fn roll_out(
     policy: &Policy,
     renderer: &Renderer,
     tasks: &[&Task],
     plan: &Plan,
     progress: impl FnMut(usize),
+    mut finished: impl FnMut(usize, &[Rollout]),
 ) -> Result<Vec<Rollout>> {
     let seed = |group: usize, attempt| {
         seed::derive(plan.seed, plan.purpose, &[plan.step as u64, (plan.first_task + group) as u64, attempt as u64])
@@ -83,7 +85,10 @@ pub fn roll_out(
         let sample = trajectory(tasks[group], index % plan.group_size, renderer, &sampled, plan)?;
         Ok(Rollout { sample, prompt: requests[group].prompt.clone(), sampled })
     };
-    sampled.into_iter().enumerate().map(rollout).collect()
+    let rollouts: Vec<Rollout> = sampled.into_iter().enumerate().map(rollout).collect::<Result<_>>()?;
+    let groups = rollouts.chunks(plan.group_size.max(1)).enumerate();
+    groups.for_each(|(task, group)| finished(task, group));
+    Ok(rollouts)
 }
 
 fn trajectory(task: &Task, attempt: usize, renderer: &Renderer, sampled: &Sampled, plan: &Plan) -> Result<Sample> {
