@@ -171,13 +171,18 @@ fn covered(mut spans: Vec<Range<f64>>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use rewarden_runtime::{Digest, Fault, Grader, HostScorer, RubricRules, Score, StopReason};
+    use rewarden_runtime::{Digest, Fault, Grader, HostScorer, Role, RubricRules, Score, StopReason};
     use std::sync::{Arc, Mutex, mpsc};
     use std::time::Duration;
     use tokio::sync::Barrier;
 
     use super::*;
     use crate::error::Error;
+    use crate::model::ModelConfig;
+    use crate::renderer::{RendererName, message};
+    use crate::sampler::Sampling;
+    use crate::seed::Purpose;
+    use crate::tokenizer::{IM_END, Tokenizer};
 
     /// Long enough for any machine; only what would never end takes so long.
     const PATIENCE: Duration = Duration::from_secs(60);
@@ -209,9 +214,18 @@ mod tests {
 
     type Judged = std::result::Result<Score, Fault>;
 
+    fn score(value: Option<f64>) -> Score {
+        Score { value, steps: vec![], components: vec![], metrics: vec![], note: String::new() }
+    }
+
+    fn task(number: usize, question: &str) -> Task {
+        let prompt = vec![message(Role::User, question)];
+        let (id, extra) = (number.to_string(), "{}".to_owned());
+        Task { id, data_source: String::new(), prompt, tools: vec![], ground_truth: String::new(), extra }
+    }
+
     /// The number of its group, for each sample.
     fn numbers(samples: &[Sample]) -> Vec<Judged> {
-        let score = |value| Score { value, steps: vec![], components: vec![], metrics: vec![], note: String::new() };
         samples.iter().map(|sample| Ok(score(sample.id.parse().ok()))).collect()
     }
 
@@ -245,6 +259,54 @@ mod tests {
         let (made, graded, seconds) = grade_meanwhile((&mut rubric, 0), (2, 16), make).unwrap();
         assert_eq!((made, rewards(&graded)), ("made", [[0.0; 16], [1.0; 16]].concat()));
         assert!(seconds.sampling > 0.0 && seconds.scoring > 0.0 && seconds.scoring_wait > 0.0, "{seconds:?}");
+    }
+
+    /// The same with a real sampler: the first judgement waits for tokens that are drawn after it began.
+    #[test]
+    fn tokens_are_drawn_while_groups_are_judged() {
+        let texts = ["What is one plus two, and why not more than that?".to_owned()];
+        let tokenizer = Tokenizer::learn(&texts).unwrap();
+        let shape = ModelConfig::tiny(tokenizer.vocab_size(), tokenizer.id(IM_END).unwrap());
+        let policy = Policy::random(shape, 1).unwrap();
+        let renderer = Renderer::new(RendererName::Qwen3, tokenizer).unwrap();
+        let tasks: Vec<Task> = (0..12).map(|number| task(number, &texts[0])).collect();
+        let sampling = Sampling { max_tokens: 100, temperature: 1.0, top_k: 0, top_p: 1.0 };
+        // Some groups are done long before others: a letter ends an answer.
+        let stop = ["w".to_owned()];
+        let plan = Plan {
+            group_size: 16,
+            sampling: &sampling,
+            stop: &stop,
+            seed: 1,
+            purpose: Purpose::Rollouts,
+            step: 0,
+            first_task: 0,
+        };
+        let (judging, is_judged) = mpsc::channel();
+        let (drawing, is_drawn) = mpsc::channel();
+        let is_drawn = Mutex::new(Some(is_drawn));
+        let mut rubric = rubric(HostScorer::blocking(Digest::of(b"waits"), move |samples| {
+            let first = is_drawn.lock().expect("no panic").take();
+            let met = first.is_none_or(|is_drawn| {
+                judging.send(()).expect("somebody listens");
+                is_drawn.recv_timeout(PATIENCE).is_ok()
+            });
+            match met {
+                true => vec![Ok(score(Some(1.0))); samples.len()],
+                false => vec![Err(Fault::Internal("nothing was drawn meanwhile".into())); samples.len()],
+            }
+        }));
+        let mut begun = false;
+        let progress = |_| {
+            begun |= is_judged.try_recv().is_ok();
+            if begun {
+                let _ = drawing.send(()); // the judge listens once
+            }
+        };
+        let tasks: Vec<&Task> = tasks.iter().collect();
+        let attempted = attempt((&policy, &renderer), (&tasks, &plan), (&mut rubric, 0), progress).unwrap();
+        assert_eq!(attempted.rollouts.len(), 12 * 16);
+        assert_eq!(rewards(&attempted.graded), [1.0; 12 * 16]);
     }
 
     /// Each part waits for the other: one after the other would never end.
