@@ -19,6 +19,7 @@ mod clock;
 mod config;
 mod data;
 mod dpo;
+mod engine;
 mod epochs;
 mod error;
 mod eval;

@@ -1,0 +1,4 @@
+//! Engines that run the decoder.
+
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
