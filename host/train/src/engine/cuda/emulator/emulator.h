@@ -21,6 +21,12 @@
 #include <string>
 #include <vector>
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_UNPOISON_MEMORY_REGION(start, bytes)
+#endif
+
 #define __global__
 #define __device__
 #define __forceinline__ inline
@@ -191,10 +197,11 @@ inline void start() {
 inline void prepare(Fiber& fiber) {
     constexpr size_t STACK = 256 << 10;
     if (fiber.stack.empty()) fiber.stack.resize(STACK);
+    ASAN_UNPOISON_MEMORY_REGION(fiber.stack.data(), STACK); // the thread before left without returning
     auto top = reinterpret_cast<uintptr_t>(fiber.stack.data() + STACK) & ~uintptr_t(63);
     // A function finds its stack 8 bytes off a multiple of 16 on x86_64, where calling pushes the return address.
     auto* words = reinterpret_cast<void**>(top) - SAVED - 2;
-    memset(words, 0, (SAVED + 2) * sizeof(void*));
+    for (int word = 0; word < SAVED + 2; ++word) words[word] = nullptr;
     words[RETURN] = reinterpret_cast<void*>(&start);
     fiber.stack_pointer = words;
     fiber.done = false;

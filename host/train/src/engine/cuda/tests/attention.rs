@@ -6,9 +6,11 @@ use super::{Numbers, close, in_every_order, wide};
 use crate::engine::cuda::emulator::Buffer;
 use crate::engine::cuda::ops::{self, Attended, Heads, Packed, Rows, Tiles};
 
-/// Weights of the softmax are rounded to bf16 before they meet the values, and so are scores' gradients; errors of about
-/// 2^-9 of each summand are left, of which a few line up.
-const WEIGHTS_ROUNDED: f64 = 0.015;
+/// Weights of the softmax are rounded to bf16 before they meet the values: each summand is off by up to 2^-8 of itself, and
+/// so is the sum. Backwards the scores' gradients are rounded too, and `delta` is taken from rounded outputs; what is left is
+/// measured against the typical element, because those summands cancel.
+const FORWARD: f64 = 0.012;
+const BACKWARD: f64 = 0.03;
 
 #[test]
 fn attention_equals_its_formula() {
@@ -73,10 +75,8 @@ fn check(lengths: &[usize], heads: Heads) {
     });
     let Some(outputs) = outputs else { return };
     let expected = case.expected();
-    for (at, what) in ["o", "lse", "d_qkv"].into_iter().enumerate() {
-        let what = format!("{what} of {lengths:?}, {heads:?}");
-        let relative = if at == 1 { 1e-5 } else { WEIGHTS_ROUNDED };
-        close(&what, &outputs[at], &expected[at], relative);
+    for (at, (what, relative)) in [("o", FORWARD), ("lse", 1e-5), ("d_qkv", BACKWARD)].into_iter().enumerate() {
+        close(&format!("{what} of {lengths:?}, {heads:?}"), &outputs[at], &expected[at], relative);
     }
 }
 

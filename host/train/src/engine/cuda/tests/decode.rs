@@ -97,7 +97,7 @@ fn check(heads: Heads, splits: usize) {
             }
         }
     }
-    close(&format!("o of {heads:?} in {splits} splits"), &outputs[0], &expected, 0.015);
+    close(&format!("o of {heads:?} in {splits} splits"), &outputs[0], &expected, 0.012);
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn check(counts: [usize; 2], max_norm: f32) {
             w[i] = w[i] * kept - rate * m / (v.sqrt() + eps);
         }
         close("master", &outputs[0], &w, 1e-5);
-        let rounded: Vec<f64> = outputs[0].iter().map(|&w| f64::from(bf16::from_f64(w))).collect();
+        let rounded: Vec<f64> = outputs[0].iter().map(|&w| f64::from(bf16::from_f32(w as f32))).collect();
         close("weight", &outputs[1], &rounded, 0.0);
         close("moments", &outputs[2], &[m, v].concat(), 1e-6);
     }
@@ -97,6 +97,6 @@ fn a_gradient_that_is_no_number_changes_nothing() {
         let Some(outputs) = outputs else { return };
         // 1e30 squared is no f32, but its norm is, and clipping makes it harmless.
         let unchanged = outputs == [[1.0, 2.0], [0.1f32, 0.2].map(f64::from), [0.3f32, 0.4].map(f64::from)];
-        assert_eq!(unchanged, !bad.is_finite() , "{bad}: {outputs:?}");
+        assert_eq!(unchanged, !bad.is_finite(), "{bad}: {outputs:?}");
     }
 }
