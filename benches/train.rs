@@ -68,13 +68,7 @@ criterion_group! {
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// As the binary does: whole passes run side by side, so thread pools inside each would only fight over the cores.
-#[allow(unsafe_code, reason = "nothing else runs yet, so nobody can read the environment meanwhile")]
 fn main() {
-    for name in ["CANDLE_NUM_THREADS", "RAYON_NUM_THREADS"] {
-        // SAFETY: these are the first statements of the process, which has one thread.
-        unsafe { std::env::set_var(name, "1") };
-    }
     benches();
     Criterion::default().configure_from_args().final_summary();
 }

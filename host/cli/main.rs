@@ -35,9 +35,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if matches!(args.verb, Verb::Run(_) | Verb::Sft(_) | Verb::Prm(_) | Verb::Dpo(_) | Verb::Rl(_) | Verb::Eval(_)) {
-        one_thread_per_pass();
-    }
     // Warnings of the libraries and of plugins; RUST_LOG shows more.
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).format_timestamp(None).init();
     match dispatch(args) {
@@ -68,19 +65,6 @@ fn dispatch(args: Args) -> Result<ExitCode> {
         Verb::Plugin(PluginVerb::Check(args)) => plugin::check::run(args),
         Verb::Plugin(PluginVerb::Bench(args)) => plugin::bench::run(args),
         Verb::Plugin(PluginVerb::Inspect(args)) => plugin::inspect::run(args),
-    }
-}
-
-/// Training keeps every core busy with whole passes of its own; thread pools inside each, candle's and its matrix
-/// product's, would only fight over the same cores. Measured on the quickstart: a quarter of the time on an idle machine,
-/// most of it on a busy one, because candle's pool spins. Whoever sets the variables is obeyed.
-#[allow(unsafe_code, reason = "nothing else runs yet, so nobody can read the environment meanwhile")]
-fn one_thread_per_pass() {
-    for name in ["CANDLE_NUM_THREADS", "RAYON_NUM_THREADS"] {
-        if std::env::var_os(name).is_none() {
-            // SAFETY: these are the first statements of the process, which has one thread.
-            unsafe { std::env::set_var(name, "1") };
-        }
     }
 }
 

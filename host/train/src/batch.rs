@@ -1,9 +1,8 @@
-//! From sequences to tensors: the one place where tokens are padded and gathered.
+//! From sequences to what goes through a model at once: all their tokens in one row, without padding.
 
-use candle_core::{Device, Tensor};
+use std::ops::Range;
 
-use crate::error::Result;
-use crate::layout::Row;
+use crate::model::Head;
 use crate::renderer::Rendered;
 
 /// One sequence to learn from. What a loss knows of it beyond the policy's own view, the loss brings along.
@@ -33,60 +32,55 @@ impl Datum {
     }
 }
 
-/// Some data as tensors. B rows, each one sequence or several, padded on the right to L; N trained tokens in all.
+/// Some data as one row of T tokens, of which N are looked at. Each sequence sees itself only.
+#[derive(Debug, Default)]
 pub(crate) struct MicroBatch {
-    /// Token ids (B, L).
-    pub(crate) ids: Tensor,
-    /// What the decoder must know where rows hold several sequences.
-    pub(crate) packing: Option<Packing>,
-    /// Where, flat over `ids`, each trained token is predicted: one place before it (N).
-    pub(crate) places: Tensor,
-    /// Where each trained token itself is: what a reward model has seen when it is asked (N).
-    pub(crate) ends: Tensor,
-    /// The trained tokens (N).
-    pub(crate) targets: Tensor,
-}
-
-/// Of each token (B x L, row by row), where it stands in its own sequence, and which of its row that is. Padding is of
-/// another.
-pub(crate) struct Packing {
+    /// Token ids (T).
+    pub(crate) ids: Vec<u32>,
+    /// Where in its sequence each token stands (T).
     pub(crate) positions: Vec<u32>,
-    pub(crate) sequences: Vec<u32>,
+    /// The tokens of each sequence.
+    pub(crate) sequences: Vec<Range<usize>>,
+    /// Where the model is asked (N, ascending): one place before each trained token, or, of a reward model, at it.
+    pub(crate) places: Vec<usize>,
+    /// The trained tokens (N).
+    pub(crate) targets: Vec<u32>,
 }
 
 impl MicroBatch {
-    /// Lays the sequences of `data` out in these rows and gathers them; `None` when there is nothing to learn from.
-    pub(crate) fn new(data: &[Datum], rows: &[Row]) -> Result<Option<Self>> {
-        let length = |row: &Row| row.iter().map(|&index| data[index].tokens.len()).sum();
-        let longest: usize = rows.iter().map(length).max().unwrap_or(0);
-        let mut ids = vec![0u32; rows.len() * longest];
-        let mut packing = Packing { positions: vec![0; ids.len()], sequences: vec![u32::MAX; ids.len()] };
-        let (mut places, mut ends, mut targets) = (vec![], vec![], vec![]);
-        for (row, members) in rows.iter().enumerate() {
-            let mut first = row * longest;
-            for (sequence, datum) in members.iter().map(|&index| &data[index]).enumerate() {
-                let range = first..first + datum.tokens.len();
-                ids[range.clone()].copy_from_slice(&datum.tokens);
-                packing.sequences[range.clone()].fill(sequence as u32);
-                packing.positions[range.clone()].iter_mut().zip(0..).for_each(|(position, at)| *position = at);
-                for at in datum.targets() {
-                    places.push((first + at - 1) as u32);
-                    ends.push((first + at) as u32);
-                    targets.push(datum.tokens[at]);
-                }
-                first = range.end;
+    /// Lays these sequences of `data` out for a model with this head.
+    pub(crate) fn new(data: &[Datum], members: &[usize], head: Head) -> Self {
+        let mut batch = Self::default();
+        for datum in members.iter().map(|&index| &data[index]) {
+            let first = batch.ids.len();
+            batch.ids.extend(&datum.tokens);
+            batch.positions.extend(0..datum.tokens.len() as u32);
+            batch.sequences.push(first..batch.ids.len());
+            for at in datum.targets() {
+                batch.places.push(if head == Head::Tokens { first + at - 1 } else { first + at });
+                batch.targets.push(datum.tokens[at]);
             }
         }
-        if targets.is_empty() {
-            return Ok(None);
-        }
-        let count = targets.len();
-        Ok(Some(Self {
-            ids: Tensor::from_vec(ids, (rows.len(), longest), &Device::Cpu)?,
-            packing: rows.iter().any(|row| row.len() > 1).then_some(packing),
-            places: Tensor::from_vec(places, count, &Device::Cpu)?,
-            ends: Tensor::from_vec(ends, count, &Device::Cpu)?,
-            targets: Tensor::from_vec(targets, count, &Device::Cpu)?,
-        }))
+        batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequences_stand_in_one_row_and_are_asked_where_the_head_wants() {
+        let datum = |tokens: &[u32], trained: &[u8]| Datum {
+            tokens: tokens.to_vec(),
+            trained: trained.iter().map(|&is| is == 1).collect(),
+        };
+        let data = [datum(&[5, 6, 7], &[1, 0, 1]), datum(&[], &[]), datum(&[8, 9], &[0, 1])];
+        let batch = MicroBatch::new(&data, &[2, 1, 0], Head::Tokens);
+        assert_eq!(batch.ids, [8, 9, 5, 6, 7]);
+        assert_eq!(batch.positions, [0, 1, 0, 1, 2]);
+        assert_eq!(batch.sequences, [0..2, 2..2, 2..5]);
+        assert_eq!((batch.places, batch.targets), (vec![0, 3], vec![9, 7]));
+        assert_eq!(MicroBatch::new(&data, &[2, 1, 0], Head::Score).places, [1, 4]);
     }
 }

@@ -4,19 +4,19 @@
 //! those back. Shares of the loss are added in order and every weight in them is the whole batch's: the size of a pass
 //! decides memory, never the result (beyond rounding).
 
-use candle_core::{Device, Tensor, Var};
 use std::collections::BTreeMap;
 
 use crate::batch::{Datum, MicroBatch};
-use crate::error::{Error, Result};
-use crate::layout::{Layout, Row};
+use crate::engine::Said;
+use crate::engine::cpu::gradient_norm;
+use crate::error::Result;
+use crate::layout::Layout;
 use crate::model::Policy;
 use crate::objective::{Judge, Objective, Prediction, Slopes};
-use crate::parallel::for_each_in_order;
 
-/// The gradient of every trained parameter, in the order of [`crate::Weights::iter`].
+/// The gradient of every trained parameter, flat, in the order of [`crate::Weights::iter`].
 pub struct Gradients {
-    values: Vec<Vec<f32>>,
+    values: Vec<f32>,
     /// The batch's loss.
     pub loss: f64,
     /// The objective's numbers for the logs, each summed over the batch.
@@ -26,7 +26,7 @@ pub struct Gradients {
 }
 
 /// The gradient of `objective` over `data`, which goes through the model as `layout` says: a number is how many sequences
-/// at a time, on each core, 0 all of them.
+/// at a time, 0 all of them.
 pub fn gradients(
     policy: &Policy,
     data: &[Datum],
@@ -105,64 +105,57 @@ fn accumulate(
     entropies: bool,
     (together, judge): (usize, &NearJudge),
 ) -> Result<Gradients> {
-    let one_pass = |rows: &Vec<Row>| -> Result<Option<(Gradients, Placed)>> {
-        let Some(batch) = MicroBatch::new(data, rows)? else { return Ok(None) };
-        let (log_probs, entropies) = policy.predict(&batch, entropies)?;
-        let pass = split(data, rows, &log_probs, entropies.as_ref())?;
-        let seen: Vec<Prediction> = pass.iter().map(|(index, seen)| seen.at(*index)).collect();
-        let slopes = total(seen.chunks(together).flat_map(|seen| answer(judge, seen)).collect());
-        let mut through = (log_probs * tensor(slopes.log_probs)?)?.sum_all()?;
-        if let Some(entropies) = entropies.filter(|_| !slopes.entropies.is_empty()) {
-            through = (through + (entropies * tensor(slopes.entropies)?)?.sum_all()?)?;
+    let values = vec![0.0; policy.trainable().count()];
+    let mut sum = Gradients { values, loss: 0.0, metrics: BTreeMap::new(), log_probs: vec![] };
+    let mut seen: Placed = vec![];
+    for members in layout.passes(data, together) {
+        let batch = MicroBatch::new(data, &members, policy.config().head());
+        if batch.places.is_empty() {
+            continue;
         }
-        let values = backward(policy, &through)?;
-        Ok(Some((Gradients { values, loss: slopes.loss, metrics: slopes.metrics, log_probs: vec![] }, pass)))
-    };
-    let values = policy.trainable().iter().map(|(_, var)| vec![0.0; var.elem_count()]).collect();
-    let mut sum = Ok(Gradients { values, loss: 0.0, metrics: BTreeMap::new(), log_probs: vec![] });
-    let mut seen = vec![];
-    for_each_in_order(&layout.passes(data, together), one_pass, |pass| match (&mut sum, pass) {
-        (Ok(sum), Ok(Some((pass, sequences)))) => {
-            sum.add(pass);
-            seen.extend(sequences);
-        }
-        (Ok(_), Err(error)) => sum = Err(error),
-        (Ok(_), Ok(None)) | (Err(_), _) => {}
-    });
-    let log_probs = in_order(seen).into_iter().flat_map(|seen| seen.log_probs).collect();
-    sum.map(|sum| Gradients { log_probs, ..sum })
+        let mut judged = Slopes::default();
+        let judge = |said: &Said| {
+            let pass = split(data, &members, said);
+            let predictions: Vec<Prediction> = pass.iter().map(|(index, seen)| seen.at(*index)).collect();
+            judged = total(predictions.chunks(together).flat_map(|seen| answer(judge, seen)).collect());
+            seen.extend(pass);
+            Said { values: judged.log_probs.clone(), entropies: judged.entropies.clone() }
+        };
+        policy.learn(&batch, entropies, judge, &mut sum.values)?;
+        sum.loss += judged.loss;
+        add(&mut sum.metrics, judged.metrics);
+    }
+    sum.log_probs = in_order(seen).into_iter().flat_map(|seen| seen.log_probs).collect();
+    Ok(sum)
 }
 
 /// What the policy thinks of each of `data`.
 fn predict(policy: &Policy, data: &[Datum], layout: Layout, entropies: bool) -> Result<Vec<Seen>> {
-    let decoder = policy.frozen();
-    let one_pass = |rows: &Vec<Row>| -> Result<Placed> {
-        let Some(batch) = MicroBatch::new(data, rows)? else {
-            return Ok(rows.concat().into_iter().map(|index| (index, Seen::default())).collect());
-        };
-        let (log_probs, entropies) = decoder.predict(&batch, entropies)?;
-        split(data, rows, &log_probs, entropies.as_ref())
-    };
     let mut seen = vec![];
-    for_each_in_order(&layout.passes(data, 1), one_pass, |pass| seen.push(pass));
-    Ok(in_order(seen.into_iter().collect::<Result<Vec<_>>>()?.concat()))
+    for members in layout.passes(data, 1) {
+        let batch = MicroBatch::new(data, &members, policy.config().head());
+        let said = match batch.places.is_empty() {
+            true => Said::default(),
+            false => policy.predict(&batch, entropies)?,
+        };
+        seen.extend(split(data, &members, &said));
+    }
+    Ok(in_order(seen))
 }
 
-/// The numbers of a pass (N) by sequence, each with its place in the data.
-fn split(data: &[Datum], rows: &[Row], log_probs: &Tensor, entropies: Option<&Tensor>) -> Result<Placed> {
-    let numbers = |tensor: &Tensor| tensor.to_vec1::<f32>();
-    let (log_probs, entropies) = (numbers(log_probs)?, entropies.map(numbers).transpose()?);
+/// What was said in a pass by sequence, each with its place in the data.
+fn split(data: &[Datum], members: &[usize], said: &Said) -> Placed {
     let mut first = 0;
-    let one = |index: usize| {
+    let one = |&index: &usize| {
         let range = first..first + data[index].trained_tokens();
         first = range.end;
-        let entropies = entropies.as_ref().map_or(vec![], |entropies| entropies[range.clone()].to_vec());
-        (index, Seen { log_probs: log_probs[range].to_vec(), entropies })
+        let entropies = said.entropies.get(range.clone()).unwrap_or_default().to_vec();
+        (index, Seen { log_probs: said.values[range].to_vec(), entropies })
     };
-    Ok(rows.concat().into_iter().map(one).collect())
+    members.iter().map(one).collect()
 }
 
-/// Sequences as they stand in the data, whatever rows they were in.
+/// Sequences as they stand in the data, whatever pass they were in.
 fn in_order(mut seen: Placed) -> Vec<Seen> {
     seen.sort_by_key(|(index, _)| *index);
     seen.into_iter().map(|(_, seen)| seen).collect()
@@ -195,39 +188,14 @@ fn add(sums: &mut BTreeMap<&'static str, f64>, more: BTreeMap<&'static str, f64>
     more.into_iter().for_each(|(name, value)| *sums.entry(name).or_default() += value);
 }
 
-fn tensor(values: Vec<f32>) -> Result<Tensor> {
-    let count = values.len();
-    Ok(Tensor::from_vec(values, count, &Device::Cpu)?)
-}
-
-/// The gradient of a scalar by every trained parameter, in the weights' order.
-fn backward(policy: &Policy, scalar: &Tensor) -> Result<Vec<Vec<f32>>> {
-    let found = scalar.backward()?;
-    let one = |(name, var): (&str, &Var)| {
-        // candle's fused operations drop the graph without a word: a missing gradient is never "zero".
-        let gradient = found.get(var).ok_or_else(|| Error::Diverged(format!("parameter {name} has no gradient")))?;
-        Ok(gradient.flatten_all()?.to_vec1()?)
-    };
-    policy.trainable().iter().map(one).collect()
-}
-
 impl Gradients {
-    /// Gradients in the weights' order.
-    pub fn iter(&self) -> impl Iterator<Item = &[f32]> {
-        self.values.iter().map(Vec::as_slice)
+    /// All numbers, in the order of the policy's trained weights.
+    pub fn values(&self) -> &[f32] {
+        &self.values
     }
 
     /// Euclidean norm over all parameters.
     pub fn norm(&self) -> f64 {
-        let squares = self.values.iter().flatten().map(|&value| f64::from(value) * f64::from(value));
-        squares.sum::<f64>().sqrt()
-    }
-
-    fn add(&mut self, pass: Gradients) {
-        for (sum, values) in self.values.iter_mut().zip(pass.values) {
-            sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-        }
-        self.loss += pass.loss;
-        add(&mut self.metrics, pass.metrics);
+        gradient_norm(&self.values)
     }
 }

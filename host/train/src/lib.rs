@@ -36,7 +36,6 @@ mod objective;
 mod observe;
 mod optim;
 mod pairs;
-mod parallel;
 mod plugin_store;
 mod prm;
 mod renderer;
@@ -73,7 +72,7 @@ pub use loss::{
     step_loss,
 };
 pub use merge::{base_of, merge};
-pub use model::{Adapter, Family, Head, Lora, ModelConfig, Policy, Rope, RopeParameters, TokenIds, Weights};
+pub use model::{Adapter, Family, Head, Lora, ModelConfig, Parameter, Policy, Rope, RopeParameters, TokenIds, Weights};
 pub use objective::{Objective, Prediction, Slopes};
 pub use observe::{Event, Observer};
 pub use optim::Optimizer;
@@ -84,7 +83,7 @@ pub use reward_model::{reward_model_graders, trained_scorer};
 pub use rollout::{Plan, Rollout, roll_out};
 pub use run::{Existing, Rewards, SUMMARY, Summary, run, stage};
 pub use run_dir::{METRICS, Metrics, ROLLOUTS, read_rows};
-pub use sampler::{Request, Sampled, Sampler, Sampling};
+pub use sampler::{End, Guide, Next, Progress, Request, Sampled, Sampler, Sampling};
 pub use schedule::Schedule;
 pub use seed::Purpose;
 pub use start::is_finished;

@@ -27,7 +27,7 @@ pub fn merge(adapter: &Path, base: &Path, out: &Path) -> Result<()> {
     if base.join(ADAPTER_CONFIG).is_file() {
         return Err(Error::model(base, "is an adapter itself; merge that one first"));
     }
-    let policy = Policy::read(base)?.with_adapter(adapter)?.merged()?;
+    let policy = Policy::read(base)?.with_adapter(adapter)?.merged();
     // PEFT leaves the tokenizer with the model, runs of ours save it with the adapter too.
     let tokenizer = Tokenizer::read(if adapter.join(TOKENIZER).is_file() { adapter } else { base })?;
     let mut name = out.file_name().unwrap_or_default().to_owned();

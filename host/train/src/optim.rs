@@ -5,28 +5,24 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use crate::config::AdamConfig;
+use crate::engine::cpu::{AdamStep, adam};
 use crate::error::{Error, Result};
 use crate::gradient::Gradients;
-use crate::model::Policy;
+use crate::model::{Parameter, Policy};
 
-/// The state of AdamW: two f32 moments per parameter.
+/// The state of AdamW: two f32 moments per parameter, flat as the weights are.
 pub struct Optimizer {
     config: AdamConfig,
-    moments: Vec<Moments>,
-    steps: u64,
-}
-
-struct Moments {
     first: Vec<f32>,
     second: Vec<f32>,
+    steps: u64,
 }
 
 impl Optimizer {
     /// Zero moments for the parameters of `policy`.
     pub fn new(policy: &Policy, config: &AdamConfig) -> Self {
-        let zeros = |count: usize| Moments { first: vec![0.0; count], second: vec![0.0; count] };
-        let moments = policy.trainable().iter().map(|(_, var)| zeros(var.elem_count())).collect();
-        Self { config: config.clone(), moments, steps: 0 }
+        let zeros = || vec![0.0; policy.trainable().count()];
+        Self { config: config.clone(), first: zeros(), second: zeros(), steps: 0 }
     }
 
     /// One update. Returns the gradient's norm before clipping; a gradient that is not finite changes nothing and is an
@@ -41,13 +37,16 @@ impl Optimizer {
         let max = self.config.max_grad_norm;
         let clip = if max > 0.0 && norm > max { (max / norm) as f32 } else { 1.0 };
         self.steps += 1;
-        for (((_, var), gradient), moments) in policy.trainable().iter().zip(gradients.iter()).zip(&mut self.moments) {
-            let mut values: Vec<f32> = var.flatten_all()?.to_vec1()?;
-            // Norm weights are one-dimensional; decaying them towards zero would switch features off.
-            let decays = var.dims().len() > 1;
-            let step = Step { config: &self.config, number: self.steps, learning_rate, clip, decays };
-            step.apply(&mut values, gradient, moments);
-            var.set(&Tensor::from_vec(values, var.shape(), var.device())?)?;
+        // Norm weights are one-dimensional; decaying them towards zero would switch features off.
+        let parts: Vec<(usize, bool)> =
+            policy.trainable().iter().map(|parameter| (parameter.values.len(), parameter.shape.len() > 1)).collect();
+        let (mut start, weights) = (0, policy.trainable_mut().values_mut());
+        for (count, decays) in parts {
+            let at = start..start + count;
+            let step = constants(&self.config, self.steps, learning_rate, clip, decays);
+            let (first, second) = (&mut self.first[at.clone()], &mut self.second[at.clone()]);
+            adam(&mut weights[at.clone()], &gradients.values()[at], first, second, step);
+            start += count;
         }
         Ok(norm)
     }
@@ -55,9 +54,14 @@ impl Optimizer {
     /// Writes the moments as safetensors.
     pub fn write(&self, policy: &Policy, file: &Path) -> Result<()> {
         let mut tensors = HashMap::from([("steps".to_owned(), Tensor::new(&[self.steps as i64], &Device::Cpu)?)]);
-        for ((name, var), moments) in policy.trainable().iter().zip(&self.moments) {
-            tensors.insert(format!("first.{name}"), Tensor::from_slice(&moments.first, var.shape(), &Device::Cpu)?);
-            tensors.insert(format!("second.{name}"), Tensor::from_slice(&moments.second, var.shape(), &Device::Cpu)?);
+        let mut start = 0;
+        for Parameter { name, shape, values } in policy.trainable().iter() {
+            let at = start..start + values.len();
+            for (kind, moments) in [("first", &self.first), ("second", &self.second)] {
+                let tensor = Tensor::from_slice(&moments[at.clone()], shape, &Device::Cpu)?;
+                tensors.insert(format!("{kind}.{name}"), tensor);
+            }
+            start = at.end;
         }
         candle_core::safetensors::save(&tensors, file).map_err(|e| Error::model(file, e.to_string()))
     }
@@ -80,40 +84,29 @@ impl Optimizer {
                 }
             }
         };
+        let all = |kind: &str| {
+            let parameters = policy.trainable().iter();
+            let moments = parameters.map(|parameter| moment(kind, parameter.name, parameter.values.len()));
+            moments.collect::<Result<Vec<_>>>().map(|moments| moments.concat())
+        };
         let steps = find("steps".into())?.to_vec1::<i64>()?.first().copied().unwrap_or(0) as u64;
-        let moments = policy.trainable().iter().map(|(name, var)| {
-            let count = var.elem_count();
-            Ok(Moments { first: moment("first", name, count)?, second: moment("second", name, count)? })
-        });
-        Ok(Self { config: config.clone(), moments: moments.collect::<Result<_>>()?, steps })
+        Ok(Self { config: config.clone(), first: all("first")?, second: all("second")?, steps })
     }
 }
 
-/// One AdamW step of one parameter.
-struct Step<'a> {
-    config: &'a AdamConfig,
-    /// From 1.
-    number: u64,
-    learning_rate: f64,
-    /// Factor on the gradient.
-    clip: f32,
-    decays: bool,
-}
-
-impl Step<'_> {
-    fn apply(&self, values: &mut [f32], gradient: &[f32], moments: &mut Moments) {
-        let AdamConfig { beta1, beta2, eps, weight_decay, .. } = *self.config;
-        let correction = |beta: f64| (1.0 - beta.powf(self.number as f64)) as f32;
-        let (correction1, correction2) = (correction(beta1), correction(beta2));
-        let (beta1, beta2, eps, rate) = (beta1 as f32, beta2 as f32, eps as f32, self.learning_rate as f32);
-        let kept = if self.decays { 1.0 - rate * weight_decay as f32 } else { 1.0 };
-        let moments = moments.first.iter_mut().zip(&mut moments.second);
-        for ((value, gradient), (first, second)) in values.iter_mut().zip(gradient).zip(moments) {
-            let gradient = gradient * self.clip;
-            *first = beta1 * *first + (1.0 - beta1) * gradient;
-            *second = beta2 * *second + (1.0 - beta2) * gradient * gradient;
-            *value = *value * kept - rate * (*first / correction1) / ((*second / correction2).sqrt() + eps);
-        }
+/// The constants of step `number`, from 1.
+fn constants(config: &AdamConfig, number: u64, learning_rate: f64, clip: f32, decays: bool) -> AdamStep {
+    let AdamConfig { beta1, beta2, eps, weight_decay, .. } = *config;
+    let correction = |beta: f64| (1.0 - beta.powf(number as f64)) as f32;
+    let rate = learning_rate as f32;
+    AdamStep {
+        beta1: beta1 as f32,
+        beta2: beta2 as f32,
+        eps: eps as f32,
+        rate,
+        kept: if decays { 1.0 - rate * weight_decay as f32 } else { 1.0 },
+        corrections: [correction(beta1), correction(beta2)],
+        clip,
     }
 }
 
@@ -126,15 +119,15 @@ mod tests {
     fn steps_equal_pytorch() {
         let config = AdamConfig { weight_decay: 0.1, ..AdamConfig::default() };
         let mut values = [1.0, -2.0, 0.5];
-        let mut moments = Moments { first: vec![0.0; 3], second: vec![0.0; 3] };
+        let (mut first, mut second) = ([0.0; 3], [0.0; 3]);
         let expected = [
             ([0.5, -1.0, 0.0], [0.89, -1.88, 0.495]),
             ([0.1, 2.0, -0.3], [0.799_847_2, -1.897_537_4, 0.563546]),
             ([-0.4, 0.2, 0.7], [0.782_429_8, -1.912_617_4, 0.522585]),
         ];
         for (number, (gradient, want)) in (1..).zip(expected) {
-            let step = Step { config: &config, number, learning_rate: 0.1, clip: 1.0, decays: true };
-            step.apply(&mut values, &gradient, &mut moments);
+            let step = constants(&config, number, 0.1, 1.0, true);
+            adam(&mut values, &gradient, &mut first, &mut second, step);
             assert!(values.iter().zip(want).all(|(got, want): (&f32, f32)| (got - want).abs() < 1e-6), "{values:?}");
         }
     }

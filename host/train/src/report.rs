@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use crate::advantage::is_constant;
 use crate::rollout::Rollout;
 use crate::run_dir::Metrics;
+use crate::sampler::End;
 
 /// One line of `rollouts.jsonl`: enough to see what the policy said and why it was paid, and to score it again.
 #[derive(Serialize)]
@@ -149,7 +150,7 @@ pub(crate) fn describe(
     put("env/all/total_episodes".into(), count);
     put("env/all/ac_tokens_per_turn".into(), tokens as f64 / count);
     put("env/all/total_ac_tokens".into(), tokens as f64);
-    let stopped = rollouts.iter().filter(|rollout| rollout.sampled.stopped).count() as f64;
+    let stopped = rollouts.iter().filter(|rollout| rollout.sampled.end == End::Stopped).count() as f64;
     put("stop/completed".into(), stopped / count);
     put("stop/max_tokens".into(), (count - stopped) / count);
     for (share, groups) in group_kinds(graded, group_size) {

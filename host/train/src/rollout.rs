@@ -7,7 +7,7 @@ use crate::data::Task;
 use crate::error::{Error, Result};
 use crate::model::Policy;
 use crate::renderer::Renderer;
-use crate::sampler::{Request, Sampled, Sampler, Sampling};
+use crate::sampler::{End, Next, Progress, Request, Sampled, Sampler, Sampling};
 use crate::seed::{self, Purpose};
 
 /// One finished attempt.
@@ -66,7 +66,7 @@ pub fn roll_out(
     renderer: &Renderer,
     tasks: &[&Task],
     plan: &Plan,
-    progress: impl FnMut(usize),
+    mut progress: impl FnMut(usize),
 ) -> Result<Vec<Rollout>> {
     let seed = |group: usize, attempt| {
         seed::derive(plan.seed, plan.purpose, &[plan.step as u64, (plan.first_task + group) as u64, attempt as u64])
@@ -76,8 +76,16 @@ pub fn roll_out(
         Ok(Request { prompt: renderer.prompt(task.conversation())?, seeds })
     };
     let requests: Vec<Request> = tasks.iter().enumerate().map(request).collect::<Result<_>>()?;
-    let stops = |token| renderer.tokenizer().stops(token);
-    let sampled = Sampler::new(policy).sample(&requests, plan.sampling, stops, progress)?;
+    let guide = |tokens: &[u32]| match tokens.last().is_some_and(|&token| renderer.tokenizer().stops(token)) {
+        true => Next::Stop,
+        false => Next::Draw,
+    };
+    let watch = |happened: Progress| {
+        if let Progress::Tokens(tokens) = happened {
+            progress(tokens);
+        }
+    };
+    let sampled = Sampler::new(policy).sample(&requests, plan.sampling, &guide, watch)?;
     let rollout = |(index, sampled): (usize, Sampled)| {
         let group = index / plan.group_size;
         let sample = trajectory(tasks[group], index % plan.group_size, renderer, &sampled, plan)?;
@@ -95,7 +103,7 @@ fn trajectory(task: &Task, attempt: usize, renderer: &Renderer, sampled: &Sample
         completion: vec![renderer.parse(&sampled.tokens)?],
         ground_truth: task.ground_truth.clone(),
         extra: task.extra.clone(),
-        stop_reason: if sampled.stopped { StopReason::Completed } else { StopReason::MaxTokens },
+        stop_reason: if sampled.end == End::Stopped { StopReason::Completed } else { StopReason::MaxTokens },
         turn_scores: vec![],
         completion_tokens: sampled.tokens.len() as u32,
         step: plan.step as u32,
@@ -103,10 +111,10 @@ fn trajectory(task: &Task, attempt: usize, renderer: &Renderer, sampled: &Sample
 }
 
 impl Rollout {
-    /// The rollout as something to learn from: the sampled tokens are trained, the prompt is not.
+    /// The rollout as something to learn from: what was drawn is trained, the prompt and what was forced are not.
     pub fn datum(&self) -> Datum {
-        let tokens: Vec<u32> = self.prompt.iter().chain(&self.sampled.tokens).copied().collect();
-        let trained = (0..tokens.len()).map(|at| at >= self.prompt.len()).collect();
+        let tokens = self.prompt.iter().chain(&self.sampled.tokens).copied().collect();
+        let trained = self.prompt.iter().map(|_| false).chain(self.sampled.mask.iter().copied()).collect();
         Datum { tokens, trained }
     }
 }

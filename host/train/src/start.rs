@@ -84,7 +84,7 @@ pub(crate) fn first(config: &RunConfig, material: &Material, stage: Stage) -> Re
     // What is merged here, or drawn, lies nowhere: an adapter needs its model, and an implicit reward its reference.
     let is_new = config.model_name == TINY && from == Path::new(TINY);
     let is_merged = policy.adapter().is_some() && policy.config().head() != head;
-    let policy = policy.with_head(head)?;
+    let policy = policy.with_head(head);
     let keeps_base = config.lora().is_some() || stage == Stage::Prm && config.prm.loss_fn == PrmLossFn::Implicit;
     if (is_new || is_merged) && keeps_base {
         from = base_of_stage(config, stage);
@@ -211,7 +211,7 @@ fn trained(config: &RunConfig, (policy, renderer): Model, from: &Path) -> Result
     let policy = match (policy.adapter(), config.lora()) {
         (None, None) => policy,
         (None, Some(lora)) => policy.with_new_adapter(&lora, &from.to_string_lossy(), config.seed)?,
-        (Some(_), None) => policy.merged()?,
+        (Some(_), None) => policy.merged(),
         (Some(adapter), Some(lora)) => {
             let going_on = adapter.check(policy.config(), &lora);
             going_on.map_err(|why| {

@@ -258,8 +258,7 @@ pub struct SftConfig {
     pub max_steps: Option<usize>,
     /// Conversations in one update.
     pub batch_size: usize,
-    /// Conversations in one pass: memory, never the gradient. Every core works on a pass of its own. 0 means all. With
-    /// `packing`, rows.
+    /// Conversations in one pass: memory, never the gradient. 0 means all. With `packing`, rows.
     pub micro_batch_size: usize,
     /// Whether the conversations of a batch share rows of at most `max_length` tokens instead of being padded. None sees
     /// another: time and memory, never the gradient.
@@ -469,7 +468,7 @@ impl SftConfig {
     pub(crate) fn layout(&self) -> Layout {
         match self.packing {
             true => Layout::Packed { rows: self.micro_batch_size, length: self.max_length },
-            false => Layout::Padded(self.micro_batch_size),
+            false => Layout::Sequences(self.micro_batch_size),
         }
     }
 }

@@ -42,8 +42,7 @@ pub struct PrmConfig {
     pub max_steps: Option<usize>,
     /// Pairs, or answers in steps, in one update.
     pub batch_size: usize,
-    /// Sequences in one pass (a pair is two): memory, never the gradient. Every core works on a pass of its own. 0 means
-    /// all.
+    /// Sequences in one pass (a pair is two): memory, never the gradient. 0 means all.
     pub micro_batch_size: usize,
     /// Longest conversation in tokens; rows with longer ones are left out, and counted.
     pub max_length: usize,
@@ -104,8 +103,7 @@ pub struct DpoConfig {
     pub max_steps: Option<usize>,
     /// Pairs in one update.
     pub batch_size: usize,
-    /// Sequences in one pass (a pair is two): memory, never the gradient. Every core works on a pass of its own. 0 means
-    /// all.
+    /// Sequences in one pass (a pair is two): memory, never the gradient. 0 means all.
     pub micro_batch_size: usize,
     /// Longest conversation in tokens; pairs with longer ones are left out, and counted.
     pub max_length: usize,

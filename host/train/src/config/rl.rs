@@ -29,7 +29,7 @@ pub struct RlConfig {
     pub group_size: usize,
     /// Updates that a step makes, each from its own part of the groups.
     pub num_substeps: usize,
-    /// Trajectories in one pass: memory, never the gradient. Every core works on a pass of its own. 0 means all.
+    /// Trajectories in one pass: memory, never the gradient. 0 means all.
     pub micro_batch_size: usize,
     /// The formula that the policy is updated by.
     pub loss_fn: LossFn,

@@ -137,7 +137,7 @@ fn data() -> (Vec<Datum>, Vec<Experience>) {
 }
 
 fn distance(got: &Gradients, want: &Gradients) -> f64 {
-    let pairs = || got.iter().flatten().zip(want.iter().flatten());
+    let pairs = || got.values().iter().zip(want.values());
     let difference: f64 = pairs().map(|(got, want)| f64::from(got - want).powi(2)).sum();
     difference.sqrt() / want.norm()
 }

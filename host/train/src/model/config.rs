@@ -154,7 +154,7 @@ impl ModelConfig {
     }
 
     /// Angle per position of each rotated pair of a head.
-    pub(super) fn frequencies(&self) -> Vec<f32> {
+    pub(crate) fn frequencies(&self) -> Vec<f32> {
         self.rope.frequencies(self.head_dim)
     }
 

@@ -2,8 +2,8 @@
 //! tensor lies where. Read in f32 whatever they are stored in; written in f32, in shards where a file would grow too big.
 
 use candle_core::safetensors::Load;
-use candle_core::{DType, Device, Tensor};
-use safetensors::{Dtype, SafeTensors};
+use candle_core::{DType, Device};
+use safetensors::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -21,6 +21,13 @@ const SHARD_BYTES_MAX: usize = 5_000_000_000;
 
 /// Longest accepted text file of a model folder: far above any index, far below what exhausts memory.
 const TEXT_BYTES_MAX: u64 = 64 << 20;
+
+/// A tensor that was read, by rows.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Array {
+    pub(super) shape: Vec<usize>,
+    pub(super) values: Vec<f32>,
+}
 
 /// `model.safetensors.index.json`.
 #[derive(Serialize, Deserialize)]
@@ -49,16 +56,16 @@ pub(crate) fn read_bounded(file: &Path) -> Result<Vec<u8>> {
 }
 
 /// The tensors of a model folder, in f32.
-pub(super) fn read_model(folder: &Path, device: &Device) -> Result<BTreeMap<String, Tensor>> {
+pub(super) fn read_model(folder: &Path) -> Result<BTreeMap<String, Array>> {
     let mut tensors = BTreeMap::new();
     for file in weight_files(folder)? {
-        tensors.extend(read(&file, device)?);
+        tensors.extend(read(&file)?);
     }
     Ok(tensors)
 }
 
 /// The tensors of one safetensors file, in f32.
-pub(super) fn read(file: &Path, device: &Device) -> Result<BTreeMap<String, Tensor>> {
+pub(super) fn read(file: &Path) -> Result<BTreeMap<String, Array>> {
     let damaged = |e: safetensors::SafeTensorError| {
         Error::model(file, format!("is not a whole safetensors file ({e}); copy or download it again"))
     };
@@ -69,7 +76,8 @@ pub(super) fn read(file: &Path, device: &Device) -> Result<BTreeMap<String, Tens
             let message = format!("tensor {name} is stored as {:?}; f32, f16 and bf16 weights are read", view.dtype());
             return Err(Error::model(file, message));
         }
-        Ok((name.to_owned(), view.load(device)?.to_dtype(DType::F32)?))
+        let values = view.load(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+        Ok((name.to_owned(), Array { shape: view.shape().to_vec(), values }))
     };
     views.iter().map(one).collect()
 }
@@ -102,11 +110,11 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Writes a model's tensors into an existing folder.
-pub(super) fn write_model(folder: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+pub(super) fn write_model(folder: &Path, tensors: &BTreeMap<String, impl View + Copy>) -> Result<()> {
     write_shards(folder, tensors, SHARD_BYTES_MAX)
 }
 
-fn write_shards(folder: &Path, tensors: &BTreeMap<String, Tensor>, bytes_max: usize) -> Result<()> {
+fn write_shards(folder: &Path, tensors: &BTreeMap<String, impl View + Copy>, bytes_max: usize) -> Result<()> {
     let shards = shards(tensors, bytes_max);
     if let [all] = shards.as_slice() {
         return write(&folder.join(SINGLE), all);
@@ -117,7 +125,7 @@ fn write_shards(folder: &Path, tensors: &BTreeMap<String, Tensor>, bytes_max: us
         write(&folder.join(&name), shard)?;
         weight_map.extend(shard.keys().map(|tensor| (tensor.clone(), name.clone())));
     }
-    let total: usize = tensors.values().map(bytes).sum();
+    let total: usize = tensors.values().map(View::data_len).sum();
     let index = Index { metadata: serde_json::Map::from_iter([("total_size".into(), total.into())]), weight_map };
     let file = folder.join(INDEX);
     let text = serde_json::to_string_pretty(&index).map_err(|e| Error::model(&file, e.to_string()))?;
@@ -125,43 +133,41 @@ fn write_shards(folder: &Path, tensors: &BTreeMap<String, Tensor>, bytes_max: us
 }
 
 /// Writes one safetensors file. Not atomic: callers write into a folder that is not yet in its place.
-pub(super) fn write(file: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+pub(crate) fn write(file: &Path, tensors: &BTreeMap<String, impl View + Copy>) -> Result<()> {
     // Older transformers refuse a file that does not say which framework's layout it has.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let tensors = tensors.iter().map(|(name, tensor)| (name, *tensor));
     safetensors::serialize_to_file(tensors, Some(metadata), file).map_err(|e| Error::model(file, e.to_string()))
 }
 
 /// Fills shards in the tensors' order.
-fn shards(tensors: &BTreeMap<String, Tensor>, bytes_max: usize) -> Vec<BTreeMap<String, Tensor>> {
+fn shards<V: View + Copy>(tensors: &BTreeMap<String, V>, bytes_max: usize) -> Vec<BTreeMap<String, V>> {
     let mut shards = vec![BTreeMap::new()];
     let mut filled = 0;
     for (name, tensor) in tensors {
-        if filled > 0 && filled + bytes(tensor) > bytes_max {
+        if filled > 0 && filled + tensor.data_len() > bytes_max {
             shards.push(BTreeMap::new());
             filled = 0;
         }
-        filled += bytes(tensor);
+        filled += tensor.data_len();
         if let Some(shard) = shards.last_mut() {
-            shard.insert(name.clone(), tensor.clone());
+            shard.insert(name.clone(), *tensor);
         }
     }
     shards
 }
 
-fn bytes(tensor: &Tensor) -> usize {
-    tensor.elem_count() * tensor.dtype().size_in_bytes()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Weights;
 
     #[test]
     fn a_model_too_big_for_one_file_is_split_and_read_back() {
         let folder = tempfile::tempdir().unwrap();
-        let tensor = |value: f32| Tensor::new(vec![value; 10], &Device::Cpu).unwrap();
-        let tensors: BTreeMap<String, Tensor> =
-            (0..5).map(|index| (format!("layer.{index}"), tensor(index as f32))).collect();
+        let array = |index: usize| Array { shape: vec![10], values: vec![index as f32; 10] };
+        let weights = Weights::of((0..5).map(|index| (format!("layer.{index}"), array(index))));
+        let tensors = weights.by_name();
         write_shards(folder.path(), &tensors, 99).unwrap(); // 40 bytes each: two to a file
         let mut names: Vec<String> =
             fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
@@ -170,14 +176,14 @@ mod tests {
         assert_eq!(names[0], "model-00001-of-00003.safetensors");
         let index: Index = serde_json::from_str(&read_text(&folder.path().join(INDEX)).unwrap()).unwrap();
         assert_eq!(index.metadata["total_size"], 200);
-        let read = read_model(folder.path(), &Device::Cpu).unwrap();
+        let read = read_model(folder.path()).unwrap();
         assert_eq!(read.keys().collect::<Vec<_>>(), tensors.keys().collect::<Vec<_>>());
-        assert_eq!(read["layer.4"].to_vec1::<f32>().unwrap(), [4.0; 10]);
+        assert_eq!(read["layer.4"], array(4));
     }
 
     #[test]
     fn a_tensor_larger_than_a_shard_gets_one_of_its_own() {
-        let tensors = BTreeMap::from([("a".to_owned(), Tensor::new(&[1f32; 9], &Device::Cpu).unwrap())]);
-        assert_eq!(shards(&tensors, 1).len(), 1);
+        let weights = Weights::of([("a".to_owned(), Array { shape: vec![9], values: vec![1.0; 9] })]);
+        assert_eq!(shards(&weights.by_name(), 1).len(), 1);
     }
 }

@@ -1,18 +1,18 @@
 //! Low-rank adapters (Hu et al. 2021, LoRA): a frozen model, and beside some of its matrices W a trained product, so that
 //! the layer computes W + (alpha / rank) B A. On disk as PEFT has them: `adapter_config.json`, `adapter_model.safetensors`.
 
-use candle_core::{Device, Tensor};
 use rand_distr::{Distribution, Uniform};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 
 use super::config::ModelConfig;
-use super::files;
+use super::files::{self, Array};
 use super::head::Head;
-use super::linear::LowRank;
-use super::weights::{Weights, parameter_shapes};
+use super::weights::{Parameter, Weights, parameter_shapes};
+use crate::engine::cpu::add_low_rank;
 use crate::error::{Error, Result};
 use crate::seed::{self, Purpose};
 
@@ -94,15 +94,8 @@ const UNSUPPORTED: [&str; 15] = [
 impl Adapter {
     /// New adapters that change nothing yet: A drawn as PEFT draws it, B zero. `base` is what PEFT shall find as the
     /// model's name or path.
-    pub(super) fn new(
-        config: &ModelConfig,
-        model: &Weights,
-        lora: &Lora,
-        base: &str,
-        seed: u64,
-        device: &Device,
-    ) -> Result<Self> {
-        let mut tensors = BTreeMap::new();
+    pub(super) fn new(config: &ModelConfig, model: &Weights, lora: &Lora, base: &str, seed: u64) -> Result<Self> {
+        let mut arrays = vec![];
         for (index, (module, [out, width])) in modules(config).into_iter().enumerate() {
             if !lora.adapts(&module) {
                 continue;
@@ -110,63 +103,69 @@ impl Adapter {
             let bound = 1.0 / (width as f32).sqrt();
             let uniform = Uniform::new(-bound, bound).map_err(|e| Error::config("lora_rank", e.to_string()))?;
             let values = uniform.sample_iter(seed::generator(seed, Purpose::Adapters, &[index as u64]));
-            let a: Vec<f32> = values.take(lora.rank * width).collect();
-            tensors.insert(name(&module, 'A'), Tensor::from_vec(a, (lora.rank, width), device)?);
-            tensors
-                .insert(name(&module, 'B'), Tensor::from_vec(vec![0f32; out * lora.rank], (out, lora.rank), device)?);
+            let a = Array { shape: vec![lora.rank, width], values: values.take(lora.rank * width).collect() };
+            let b = Array { shape: vec![out, lora.rank], values: vec![0.0; out * lora.rank] };
+            arrays.extend([(name(&module, 'A'), a), (name(&module, 'B'), b)]);
         }
-        if tensors.is_empty() {
+        if arrays.is_empty() {
             let message = "adapters need at least one of `train_attn`, `train_mlp` and `train_unembed`";
             return Err(Error::config("lora_rank", message));
         }
         // A head for scores is small and new: it is trained whole.
-        for (name, _) in config.head().shapes(config.hidden_size) {
-            tensors.insert(format!("{PREFIX}{name}"), model.tracked(name).copy()?);
+        for (name, shape) in config.head().shapes(config.hidden_size) {
+            let values = model.get(name).map_or(vec![], |known| known.values.to_vec());
+            arrays.push((format!("{PREFIX}{name}"), Array { shape, values }));
         }
         Ok(Self {
             rank: lora.rank,
             alpha: lora.alpha,
             head: config.head(),
             base: base.to_owned(),
-            weights: Weights::of(tensors)?,
+            weights: Weights::of(arrays),
         })
     }
 
     /// Reads what [`Adapter::write`] or PEFT wrote for a model with these weights.
-    pub(super) fn read(folder: &Path, config: &ModelConfig, model: &Weights, device: &Device) -> Result<Self> {
+    pub(super) fn read(folder: &Path, config: &ModelConfig, model: &Weights) -> Result<Self> {
         let peft = peft_config(folder)?;
         let file = folder.join(ADAPTER);
         if !file.is_file() {
             return Err(Error::model(folder, format!("holds {ADAPTER_CONFIG} but no {ADAPTER}")));
         }
-        let mut found = files::read(&file, device)?;
-        let mut tensors = BTreeMap::new();
+        let mut found = files::read(&file)?;
+        let mut arrays = vec![];
         for (module, [out, width]) in modules(config) {
-            for (letter, shape) in [('A', [peft.r, width]), ('B', [out, peft.r])] {
-                let Some(tensor) = found.remove(&name(&module, letter)) else { continue };
-                if tensor.dims() != shape {
-                    let message = format!(
-                        "the adapter of {module} has a lora_{letter} of shape {:?}; for this model and \
-                                           r = {} it would be {shape:?}",
-                        tensor.dims(),
-                        peft.r
-                    );
+            let found = [('A', vec![peft.r, width]), ('B', vec![out, peft.r])].map(|(letter, shape)| {
+                let Some(array) = found.remove(&name(&module, letter)) else { return Ok(None) };
+                match array.shape == shape {
+                    true => Ok(Some((name(&module, letter), array))),
+                    false => Err(Error::model(
+                        &file,
+                        format!(
+                            "the adapter of {module} has a lora_{letter} of shape {:?}; for this model and r = {} it \
+                             would be {shape:?}",
+                            array.shape, peft.r
+                        ),
+                    )),
+                }
+            });
+            let [a, b] = found;
+            match (a?, b?) {
+                (None, None) => {}
+                (Some(a), Some(b)) => arrays.extend([a, b]),
+                (Some(_), None) | (None, Some(_)) => {
+                    let message = format!("the adapter of {module} has only one of lora_A and lora_B");
                     return Err(Error::model(&file, message));
                 }
-                tensors.insert(name(&module, letter), tensor);
-            }
-            let parts = ['A', 'B'].map(|letter| tensors.contains_key(&name(&module, letter)));
-            if parts[0] != parts[1] {
-                return Err(Error::model(&file, format!("the adapter of {module} has only one of lora_A and lora_B")));
             }
         }
         for (name, shape) in config.head().shapes(config.hidden_size) {
             let stored = format!("{PREFIX}{name}");
             match found.remove(&stored) {
-                Some(tensor) if tensor.dims() == shape => tensors.insert(stored, tensor),
-                Some(tensor) => {
+                Some(array) if array.shape == shape => arrays.push((stored, array)),
+                Some(array) => {
                     let message =
-                        format!("tensor {stored} has shape {:?}, its head would have {shape:?}", tensor.dims());
+                        format!("tensor {stored} has shape {:?}, its head would have {shape:?}", array.shape);
                     return Err(Error::model(&file, message));
                 }
                 None => {
@@ -174,15 +173,15 @@ impl Adapter {
                 }
             };
         }
-        for (name, tensor) in found {
-            check_copy(&name, &tensor, model).map_err(|message| Error::model(&file, message))?;
+        for (name, array) in found {
+            check_copy(&name, &array, model).map_err(|message| Error::model(&file, message))?;
         }
-        if tensors.is_empty() {
+        if arrays.is_empty() {
             return Err(Error::model(&file, "holds no adapter of this model's layers"));
         }
         let base = peft.base_model_name_or_path.unwrap_or_default();
-        let head = config.head();
-        Ok(Self { rank: peft.r, alpha: peft.lora_alpha, head, base, weights: Weights::of(tensors)? })
+        let weights = Weights::of(arrays);
+        Ok(Self { rank: peft.r, alpha: peft.lora_alpha, head: config.head(), base, weights })
     }
 
     /// Writes both files into an existing folder.
@@ -206,7 +205,7 @@ impl Adapter {
         let file = folder.join(ADAPTER_CONFIG);
         let text = serde_json::to_string_pretty(&peft).map_err(|e| Error::model(&file, e.to_string()))?;
         std::fs::write(&file, text + "\n").map_err(Error::io("write", &file))?;
-        files::write(&folder.join(ADAPTER), &self.weights.tensors())
+        files::write(&folder.join(ADAPTER), &self.weights.by_name())
     }
 
     /// What is trained.
@@ -214,40 +213,42 @@ impl Adapter {
         &self.weights
     }
 
-    /// A tensor of the head, where the adapter brings one, with its gradient tracked.
-    pub(super) fn head(&self, name: &str) -> Option<Tensor> {
-        self.weights.get(&format!("{PREFIX}{name}"))
+    /// The same to change.
+    pub(super) fn weights_mut(&mut self) -> &mut Weights {
+        &mut self.weights
     }
 
-    /// The adapter of a layer, with its gradient tracked.
-    pub(super) fn tracked(&self, module: &str) -> Option<LowRank> {
-        let (a, b) = (self.weights.get(&name(module, 'A'))?, self.weights.get(&name(module, 'B'))?);
-        Some(LowRank { a, b, scale: self.scale() })
+    /// Where a tensor of the head lies in its weights, if the adapter brings one.
+    pub(super) fn head(&self, name: &str) -> Option<Range<usize>> {
+        self.weights.range(&format!("{PREFIX}{name}"))
     }
 
-    /// The adapter of a layer, without.
-    pub(super) fn detached(&self, module: &str) -> Option<LowRank> {
-        self.tracked(module).map(|LowRank { a, b, scale }| LowRank { a: a.detach(), b: b.detach(), scale })
+    /// Where the adapter of a layer lies, its A and its B, with its rank and scale.
+    pub(super) fn low_rank(&self, module: &str) -> Option<(Range<usize>, Range<usize>, usize, f32)> {
+        let (a, b) = (self.weights.range(&name(module, 'A'))?, self.weights.range(&name(module, 'B'))?);
+        Some((a, b, self.rank, self.scale()))
     }
 
     /// The model's weights with every adapter added. A tied head that has one is no longer the embedding: then the config
     /// is untied.
-    pub(super) fn merge(&self, config: &mut ModelConfig, model: &Weights) -> Result<Weights> {
-        let mut tensors = model.tensors();
-        let modules: Vec<&str> = self.modules().collect();
-        if config.tie_word_embeddings && modules.contains(&HEAD) {
+    pub(super) fn merge(&self, config: &mut ModelConfig, model: &Weights) -> Weights {
+        let mut arrays: Vec<(String, Array)> = model.iter().map(owned).collect();
+        if config.tie_word_embeddings && self.low_rank(HEAD).is_some() {
             config.tie_word_embeddings = false;
-            tensors.insert(format!("{HEAD}.weight"), model.tracked(EMBEDDING));
+            let head = arrays.iter().find(|(name, _)| name == EMBEDDING).map(|(_, array)| array.clone());
+            arrays.extend(head.map(|array| (format!("{HEAD}.weight"), array)));
         }
-        for module in modules {
-            let Some(LowRank { a, b, scale }) = self.detached(module) else { continue };
-            if let Some(weight) = tensors.get_mut(&format!("{module}.weight")) {
-                *weight = (weight.detach() + (b.matmul(&a)? * scale)?)?;
+        for (name, array) in &mut arrays {
+            if let Some(stored) = self.weights.get(&format!("{PREFIX}{name}")) {
+                array.values = stored.values.to_vec(); // the whole head of a reward model
             }
+            let Some((a, b, rank, scale)) = name.strip_suffix(".weight").and_then(|module| self.low_rank(module)) else {
+                continue;
+            };
+            let (a, b) = (&self.weights.values()[a], &self.weights.values()[b]);
+            add_low_rank(&mut array.values, a, b, rank, scale);
         }
-        let head = self.head.shapes(config.hidden_size).into_iter();
-        tensors.extend(head.filter_map(|(name, _)| Some((name.to_owned(), self.head(name)?))));
-        Weights::of(tensors)
+        Weights::of(arrays)
     }
 
     /// Why training cannot go on with this adapter as `lora` says, if it cannot.
@@ -266,13 +267,13 @@ impl Adapter {
         }
     }
 
-    fn scale(&self) -> f64 {
-        self.alpha / self.rank as f64
+    fn scale(&self) -> f32 {
+        (self.alpha / self.rank as f64) as f32
     }
 
     fn modules(&self) -> impl Iterator<Item = &str> {
         let suffix = ".lora_A.weight";
-        self.weights.iter().filter_map(move |(name, _)| name.strip_prefix(PREFIX)?.strip_suffix(suffix))
+        self.weights.iter().filter_map(move |parameter| parameter.name.strip_prefix(PREFIX)?.strip_suffix(suffix))
     }
 }
 
@@ -329,15 +330,18 @@ fn peft_config(folder: &Path) -> Result<PeftConfig> {
 }
 
 /// PEFT stores the frozen head and embedding beside an adapter of the head. A copy of ours is no news; anything else is.
-fn check_copy(name: &str, tensor: &Tensor, model: &Weights) -> std::result::Result<(), String> {
+fn check_copy(name: &str, array: &Array, model: &Weights) -> std::result::Result<(), String> {
     let plain = name.strip_prefix(PREFIX).unwrap_or(name).replace(".base_layer.", ".");
     let ours = model.get(&plain).or_else(|| model.get(EMBEDDING).filter(|_| plain == format!("{HEAD}.weight")));
-    let bits = |tensor: &Tensor| tensor.flatten_all().and_then(|flat| flat.to_vec1::<f32>()).ok();
     match ours {
-        Some(ours) if ours.dims() == tensor.dims() && bits(&ours) == bits(tensor) => Ok(()),
+        Some(ours) if ours.shape == array.shape && ours.values == array.values => Ok(()),
         Some(_) => Err(format!("tensor {name} replaces weights of the model; merge the adapter with PEFT first")),
         None => Err(format!("tensor {name} belongs to no adapter of this model's layers")),
     }
+}
+
+fn owned(parameter: Parameter) -> (String, Array) {
+    (parameter.name.to_owned(), Array { shape: parameter.shape.to_vec(), values: parameter.values.to_vec() })
 }
 
 const EMBEDDING: &str = "model.embed_tokens.weight";

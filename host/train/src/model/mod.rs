@@ -2,81 +2,97 @@
 //! read from and written to.
 
 mod config;
-pub(crate) mod decoder;
 pub(crate) mod files;
 mod head;
-mod linear;
 pub(crate) mod lora;
+#[cfg(test)]
+pub(crate) mod oracle;
 mod rope;
 mod weights;
 
 pub use config::{Family, ModelConfig, TokenIds};
-pub(crate) use decoder::Decoder;
 pub use head::Head;
 pub use lora::{Adapter, Lora};
 pub use rope::{Rope, RopeParameters};
-pub use weights::Weights;
+pub use weights::{Parameter, Weights};
 
-use candle_core::{Device, Tensor};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use crate::batch::MicroBatch;
+use crate::engine::cpu::{Angles, Cpu, Numbers};
+use crate::engine::{Places, Said, Spec, Workspace};
 use crate::error::Result;
 
 /// A model being trained. Owns its weights: sampling borrows it, updating needs it mutably, so no sampler outlives an
-/// update. Memory: one f32 per parameter, plus the activations of whatever graph is alive.
+/// update. Memory: one f32 per parameter, and the activations of the largest batch it has seen, which are kept.
 pub struct Policy {
     config: ModelConfig,
     weights: Weights,
     adapter: Option<Adapter>,
-    decoder: Decoder,
+    spec: Spec,
+    recompute: bool,
+    scratch: Mutex<Scratch>,
+}
+
+/// What passes leave for the next one.
+#[derive(Default)]
+struct Scratch {
+    workspace: Workspace<Vec<f32>>,
+    angles: Angles,
 }
 
 impl Policy {
     /// A model with random weights.
     pub fn random(config: ModelConfig, seed: u64) -> Result<Self> {
-        let weights = Weights::random(&config, seed, &Device::Cpu)?;
+        let weights = Weights::random(&config, seed)?;
         Ok(Self::assemble(config, weights, None))
     }
 
     /// Reads the model in a Hugging Face folder.
     pub fn read(folder: &Path) -> Result<Self> {
         let config = ModelConfig::read(&folder.join("config.json"))?;
-        let weights = Weights::read(folder, &config, &Device::Cpu)?;
+        let weights = Weights::read(folder, &config)?;
         Ok(Self::assemble(config, weights, None))
     }
 
     /// The same model under the adapters that PEFT, or a run of ours, left in `folder`.
     pub fn with_adapter(self, folder: &Path) -> Result<Self> {
-        let Self { config, weights, .. } = self.merged()?.with_head(lora::head_of(folder)?)?;
-        let adapter = Adapter::read(folder, &config, &weights, &Device::Cpu)?;
+        let Self { config, weights, .. } = self.merged().with_head(lora::head_of(folder)?);
+        let adapter = Adapter::read(folder, &config, &weights)?;
         Ok(Self::assemble(config, weights, Some(adapter)))
     }
 
     /// The same model, frozen, under new adapters that change nothing yet. `base` is what whoever loads the adapters
     /// shall find as the model's name or path.
     pub fn with_new_adapter(self, lora: &Lora, base: &str, seed: u64) -> Result<Self> {
-        let Self { config, weights, .. } = self.merged()?;
-        let adapter = Adapter::new(&config, &weights, lora, base, seed, &Device::Cpu)?;
+        let Self { config, weights, .. } = self.merged();
+        let adapter = Adapter::new(&config, &weights, lora, base, seed)?;
         Ok(Self::assemble(config, weights, Some(adapter)))
     }
 
     /// The same trunk under another head, which says 0 of everything; the same model if it has that head.
-    pub fn with_head(self, head: Head) -> Result<Self> {
+    pub fn with_head(self, head: Head) -> Self {
         if self.config.head() == head {
-            return Ok(self);
+            return self;
         }
-        let Self { config, weights, .. } = self.merged()?;
+        let Self { config, weights, .. } = self.merged();
         let config = config.with_head(head);
-        let weights = weights.under(&config, &Device::Cpu)?;
-        Ok(Self::assemble(config, weights, None))
+        let weights = weights.under(&config);
+        Self::assemble(config, weights, None)
     }
 
     /// The model with its adapters, if it has any, added to its weights.
-    pub fn merged(self) -> Result<Self> {
-        let Self { mut config, weights, adapter: Some(adapter), .. } = self else { return Ok(self) };
-        let weights = adapter.merge(&mut config, &weights)?;
-        Ok(Self::assemble(config, weights, None))
+    pub fn merged(self) -> Self {
+        let Self { mut config, weights, adapter: Some(adapter), .. } = self else { return self };
+        let weights = adapter.merge(&mut config, &weights);
+        Self::assemble(config, weights, None)
+    }
+
+    /// The same model, which in training keeps only what came into each layer and computes the rest once more: memory for
+    /// a third more work (Chen et al. 2016). The gradient is the same.
+    pub fn with_gradient_checkpointing(self, is_on: bool) -> Self {
+        Self { recompute: is_on, ..self }
     }
 
     /// Writes what is trained into an existing folder: the adapters under PEFT's names, or else the model as a Hugging
@@ -104,29 +120,65 @@ impl Policy {
         self.adapter.as_ref().map_or(&self.weights, Adapter::weights)
     }
 
-    /// Log-probabilities (N) of a batch's trained tokens, or what a reward model says there, and, if asked, the entropies
-    /// (N) of what each was predicted from. Gradients are tracked.
-    pub(crate) fn predict(&self, batch: &MicroBatch, entropies: bool) -> Result<(Tensor, Option<Tensor>)> {
-        self.decoder.predict(batch, entropies)
+    /// The same to change.
+    pub(crate) fn trainable_mut(&mut self) -> &mut Weights {
+        match &mut self.adapter {
+            Some(adapter) => adapter.weights_mut(),
+            None => &mut self.weights,
+        }
     }
 
-    /// The same layers over the same weights, without gradient tracking: what sampling runs on.
-    pub(crate) fn frozen(&self) -> Decoder {
-        let adapter = |module: &str| self.adapter.as_ref()?.detached(module);
-        let trained = |name: &str| self.adapter.as_ref()?.head(name);
-        let weight = |name: &str| trained(name).unwrap_or_else(|| self.weights.tracked(name)).detach();
-        Decoder::new(&self.config, weight, adapter)
+    /// Where everything lies.
+    pub(crate) fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// All numbers.
+    pub(crate) fn numbers(&self) -> Numbers<'_> {
+        let adapter = self.adapter.as_ref().map_or(&[][..], |adapter| adapter.weights().values());
+        Numbers { model: self.weights.values(), adapter }
+    }
+
+    /// Log-probabilities of a batch's trained tokens, or what a reward model says there, and, if asked, the entropies of
+    /// what each was predicted from.
+    pub(crate) fn predict(&self, batch: &MicroBatch, entropies: bool) -> Result<Said> {
+        // Nothing flows back, so nothing is kept.
+        self.on_device(batch, |device, workspace| workspace.forward(&self.spec, device, entropies, true))
+    }
+
+    /// The same, and then adds to `gradient` that of `sum(slopes * said)`, for what `judge` answers to what was said.
+    pub(crate) fn learn(
+        &self,
+        batch: &MicroBatch,
+        entropies: bool,
+        judge: impl FnOnce(&Said) -> Said,
+        gradient: &mut Vec<f32>,
+    ) -> Result<Said> {
+        self.on_device(batch, |device, workspace| {
+            let said = workspace.forward(&self.spec, device, entropies, self.recompute)?;
+            workspace.backward(&self.spec, device, &judge(&said), gradient)?;
+            Ok(said)
+        })
+    }
+
+    fn on_device<R>(&self, batch: &MicroBatch, pass: impl FnOnce(&Cpu, &mut Workspace<Vec<f32>>) -> R) -> R {
+        // A pass that panicked left nothing in there that the next one reads before writing it.
+        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let Scratch { workspace, angles } = &mut *scratch;
+        let positions = batch.sequences.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
+        angles.reach(&self.spec.frequencies, positions);
+        pass(&Cpu { spec: &self.spec, weights: self.numbers(), batch, angles }, workspace)
     }
 
     fn assemble(config: ModelConfig, weights: Weights, adapter: Option<Adapter>) -> Self {
-        let decoder = match &adapter {
-            Some(adapter) => {
-                let weight = |name: &str| adapter.head(name).unwrap_or_else(|| weights.tracked(name).detach());
-                Decoder::new(&config, weight, |module| adapter.tracked(module))
-            }
-            None => Decoder::new(&config, |name| weights.tracked(name), |_| None),
+        let beside = |name: &str| adapter.as_ref().and_then(|adapter| adapter.head(name));
+        let places = Places {
+            model: &|name| weights.range(name),
+            adapter: adapter.is_some().then_some(&beside),
+            low_rank: &|module| adapter.as_ref().and_then(|adapter| adapter.low_rank(module)),
         };
-        Self { config, weights, adapter, decoder }
+        let spec = Spec::new(&config, &places);
+        Self { config, weights, adapter, spec, recompute: false, scratch: Mutex::default() }
     }
 }
 

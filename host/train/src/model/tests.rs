@@ -1,15 +1,16 @@
 //! The decoder against numbers that PyTorch transformers computed (fixtures/make_models.py).
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use super::oracle::Oracle;
 use super::*;
 use crate::batch::Datum;
-use crate::gradient::{Gradients, gradients};
+use crate::gradient::{Gradients, gradients, log_probs};
 use crate::layout::Layout;
 use crate::loss::nll;
-use crate::objective::Objective;
+use crate::objective::{Objective, Prediction, Slopes};
 
 pub(super) fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
@@ -18,6 +19,10 @@ pub(super) fn fixture(name: &str) -> PathBuf {
 pub(super) struct Reference {
     pub(super) policy: Policy,
     pub(super) tensors: HashMap<String, Tensor>,
+}
+
+pub(super) fn numbers(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
 impl Reference {
@@ -31,20 +36,39 @@ impl Reference {
         Self { policy, tensors: candle_core::safetensors::load(file, &Device::Cpu).unwrap() }
     }
 
-    pub(super) fn ids(&self) -> Tensor {
-        self.tensors["ids"].to_dtype(DType::U32).unwrap()
-    }
-
     /// The rows without their padding, every token but the first trained.
     pub(super) fn data(&self) -> Vec<Datum> {
         let lengths: Vec<i64> = self.tensors["lengths"].to_vec1().unwrap();
-        let rows: Vec<Vec<u32>> = self.ids().to_vec2().unwrap();
+        let rows: Vec<Vec<u32>> = self.tensors["ids"].to_dtype(DType::U32).unwrap().to_vec2().unwrap();
         let datum = |(row, length): (Vec<u32>, i64)| {
             let tokens = row[..length as usize].to_vec();
             Datum { trained: vec![true; tokens.len()], tokens }
         };
         rows.into_iter().zip(lengths).map(datum).collect()
     }
+
+    /// PyTorch's log-probabilities of the trained tokens of [`Reference::data`].
+    pub(super) fn log_probs(&self) -> Vec<f32> {
+        let logits: Vec<Vec<Vec<f32>>> = self.tensors["logits"].to_vec3().unwrap();
+        let of_token = |row: &[f32], token: u32| {
+            let sum: f64 = row.iter().map(|&logit| f64::from(logit).exp()).sum();
+            (f64::from(row[token as usize]) - sum.ln()) as f32
+        };
+        let data = self.data();
+        let rows = data.iter().zip(&logits);
+        rows.flat_map(|(datum, logits)| (1..datum.tokens.len()).map(|at| of_token(&logits[at - 1], datum.tokens[at])))
+            .collect()
+    }
+}
+
+/// The gradients of a flat gradient's parameters.
+pub(super) fn by_parameter<'a>(policy: &'a Policy, found: &'a Gradients) -> Vec<(&'a str, &'a [f32])> {
+    let mut start = 0;
+    let one = |parameter: Parameter<'a>| {
+        start += parameter.values.len();
+        (parameter.name, &found.values()[start - parameter.values.len()..start])
+    };
+    policy.trainable().iter().map(one).collect()
 }
 
 fn nll_gradients(reference: &Reference, layout: impl Into<Layout>) -> Gradients {
@@ -65,25 +89,23 @@ pub(super) fn distance(got: &[f32], want: &[f32]) -> f64 {
 const MODELS: [&str; 5] = ["qwen3-tied", "qwen3-untied", "qwen2", "llama", "llama-tied"];
 
 #[test]
-fn logits_equal_pytorch() {
+fn log_probabilities_equal_pytorch() {
     for name in MODELS {
         let reference = Reference::read(name);
-        let decoder = reference.policy.frozen();
-        let logits = decoder.logits(&decoder.hidden(&reference.ids()).unwrap()).unwrap();
-        let lengths: Vec<i64> = reference.tensors["lengths"].to_vec1().unwrap();
-        for (row, length) in lengths.into_iter().enumerate() {
-            let real = |logits: &Tensor| -> Vec<f32> {
-                logits
-                    .get(row)
-                    .unwrap()
-                    .narrow(0, 0, length as usize)
-                    .unwrap()
-                    .flatten_all()
-                    .unwrap()
-                    .to_vec1()
-                    .unwrap()
-            };
-            let off = distance(&real(&logits), &real(&reference.tensors["logits"]));
+        let found = log_probs(&reference.policy, &reference.data(), 0).unwrap().concat();
+        let off = distance(&found, &reference.log_probs());
+        assert!(off < 1e-5, "{name}: {off:e}");
+    }
+}
+
+#[test]
+fn the_oracle_equals_pytorch() {
+    for name in MODELS {
+        let reference = Reference::read(name);
+        let oracle = Oracle::of(&reference.policy);
+        for (row, datum) in reference.data().iter().enumerate() {
+            let want = reference.tensors["logits"].get(row).unwrap().narrow(0, 0, datum.tokens.len()).unwrap();
+            let off = distance(&numbers(&oracle.logits(&datum.tokens)), &numbers(&want));
             assert!(off < 1e-5, "{name}, row {row}: {off:e}");
         }
     }
@@ -93,26 +115,98 @@ fn logits_equal_pytorch() {
 fn loss_and_every_gradient_equal_pytorch() {
     for name in MODELS {
         let reference = Reference::read(name);
-        let found = nll_gradients(&reference, 0);
-        let loss: Vec<f32> = reference.tensors["loss"].to_vec1().unwrap();
-        assert!((found.loss - f64::from(loss[0])).abs() < 1e-5, "{name}: {} against {loss:?}", found.loss);
-        for ((parameter, _), gradient) in reference.policy.trainable().iter().zip(found.iter()) {
-            let want = &reference.tensors[&format!("grad.{parameter}")];
-            let off = distance(gradient, &want.flatten_all().unwrap().to_vec1::<f32>().unwrap());
-            assert!(off < 1e-4, "{name}, {parameter}: {off:e}");
+        for is_on in [false, true] {
+            let policy = Policy::read(&fixture(name)).unwrap().with_gradient_checkpointing(is_on);
+            let data = reference.data();
+            let found = gradients(&policy, &data, 0, Objective::each(&nll(&data))).unwrap();
+            let loss: Vec<f32> = reference.tensors["loss"].to_vec1().unwrap();
+            assert!((found.loss - f64::from(loss[0])).abs() < 1e-5, "{name}: {} against {loss:?}", found.loss);
+            for (parameter, gradient) in by_parameter(&policy, &found) {
+                let off = distance(gradient, &numbers(&reference.tensors[&format!("grad.{parameter}")]));
+                assert!(off < 1e-4, "{name}, {parameter}: {off:e}");
+            }
         }
     }
 }
 
 #[test]
-fn every_variable_gets_a_finite_gradient_that_is_not_zero() {
+fn every_parameter_gets_a_finite_gradient_that_is_not_zero() {
     for name in MODELS {
         let reference = Reference::read(name);
         let found = nll_gradients(&reference, 0);
-        for ((parameter, _), gradient) in reference.policy.trainable().iter().zip(found.iter()) {
+        for (parameter, gradient) in by_parameter(&reference.policy, &found) {
             assert!(gradient.iter().all(|value| value.is_finite()), "{name}, {parameter}");
             assert!(gradient.iter().any(|&value| value != 0.0), "{name}, {parameter}");
         }
+    }
+}
+
+/// Slopes that differ from token to token, so that no sum hides an exchange.
+fn uneven(seen: Prediction) -> Slopes {
+    let slope = |at: usize| ((at * 5 + seen.index * 3) % 7) as f32 - 2.5;
+    let log_probs: Vec<f32> = (0..seen.log_probs.len()).map(slope).collect();
+    let loss = log_probs.iter().zip(seen.log_probs).map(|(slope, p)| f64::from(slope * p)).sum();
+    Slopes { loss, log_probs, ..Slopes::default() }
+}
+
+/// Sequences longer than a tile of attention and than a piece of a pass, heads that share keys, several of each family:
+/// what was said, and every gradient, against autograd.
+#[test]
+fn long_and_ragged_batches_equal_the_oracle() {
+    for (family, heads, key_heads, width, tied) in [
+        (Family::Qwen3, 4, 2, 16, true),
+        (Family::Qwen2, 3, 1, 10, false),
+        (Family::Llama, 2, 2, 64, true),
+        (Family::Qwen3, 6, 2, 32, false),
+    ] {
+        let config = ModelConfig {
+            model_type: family,
+            num_attention_heads: heads,
+            num_key_value_heads: key_heads,
+            head_dim: width,
+            num_hidden_layers: 2,
+            hidden_size: 40,
+            intermediate_size: 72,
+            tie_word_embeddings: tied,
+            ..ModelConfig::tiny(50, 0)
+        };
+        for head in [Head::Tokens, Head::Score, Head::Steps] {
+            let mut policy = Policy::random(config.clone(), 3).unwrap().with_head(head);
+            stir(&mut policy);
+            check_against_oracle(&policy, &[1, 150, 64, 65, 2, 300], &format!("{family:?} {head:?}"));
+        }
+    }
+}
+
+/// Moves every number a little, so that no norm is one and no bias or head zero.
+fn stir(policy: &mut Policy) {
+    let values = policy.trainable_mut().values_mut().iter_mut();
+    values.enumerate().for_each(|(at, value)| *value += 0.2 * ((at * 37 % 101) as f32 / 101.0 - 0.5));
+}
+
+#[track_caller]
+pub(super) fn check_against_oracle(policy: &Policy, lengths: &[usize], what: &str) {
+    let datum = |(row, &length): (usize, &usize)| Datum {
+        tokens: (0..length).map(|at| ((at * at * 7 + row * 11 + at) % 40) as u32).collect(),
+        trained: (0..length).map(|at| at % 4 != 1).collect(),
+    };
+    let data: Vec<Datum> = lengths.iter().enumerate().map(datum).collect();
+    let found = gradients(policy, &data, 0, Objective::each(&uneven)).unwrap();
+    let oracle = Oracle::of(policy);
+    let said: Vec<Tensor> = data.iter().filter(|datum| datum.trained_tokens() > 0).map(|d| oracle.said(d)).collect();
+    let said = Tensor::cat(&said, 0).unwrap();
+    let off = distance(&found.log_probs, &numbers(&said));
+    assert!(off < 1e-5, "{what}: {off:e} in what was said");
+    let slopes = data.iter().enumerate().flat_map(|(index, datum)| {
+        let log_probs = vec![0.0; datum.trained_tokens()];
+        uneven(Prediction { index, log_probs: &log_probs, entropies: &[] }).log_probs
+    });
+    let slopes = Tensor::new(slopes.collect::<Vec<f32>>(), &Device::Cpu).unwrap();
+    let scalar = (said * slopes).unwrap().sum_all().unwrap();
+    let gradients = scalar.backward().unwrap();
+    for (parameter, gradient) in by_parameter(policy, &found) {
+        let off = distance(gradient, &oracle.gradient(&gradients, parameter));
+        assert!(off < 2e-5, "{what}, {parameter}: {off:e}");
     }
 }
 
@@ -129,8 +223,8 @@ fn the_layout_never_changes_the_gradient() {
             assert!((parts.loss - whole.loss).abs() < 1e-6, "{name}, {layout:?}");
             let off = distance(&parts.log_probs, &whole.log_probs);
             assert!(off < 1e-6, "{name}, {layout:?}: {off:e}");
-            for ((parameter, _), (got, want)) in reference.policy.trainable().iter().zip(parts.iter().zip(whole.iter()))
-            {
+            let (parts, whole) = (by_parameter(&reference.policy, &parts), by_parameter(&reference.policy, &whole));
+            for ((parameter, got), (_, want)) in parts.into_iter().zip(whole) {
                 let off = distance(got, want);
                 assert!(off < 1e-5, "{name}, {layout:?}, {parameter}: {off:e}");
             }
@@ -151,10 +245,7 @@ fn a_written_model_reads_back_bit_for_bit() {
             config
         };
         assert_eq!(but_dtype(&first), but_dtype(&second));
-        for ((parameter, a), (_, b)) in first.trainable().iter().zip(second.trainable().iter()) {
-            let bits = |var: &candle_core::Var| var.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            assert_eq!(bits(a), bits(b), "{parameter}");
-        }
+        assert!(first.trainable().iter().eq(second.trainable().iter()));
     }
 }
 

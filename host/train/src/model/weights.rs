@@ -1,25 +1,52 @@
-//! Tensors of a model under Hugging Face names and in a fixed order: what the optimizer walks, what a checkpoint stores.
-//! Ordered so that sums over parameters (the gradient norm) are the same in every run.
+//! The numbers of a model: one buffer, cut into tensors with Hugging Face names. What the engine computes with, what the
+//! optimizer walks, what a checkpoint stores.
+//!
+//! The tensors lie in the order of the architecture, not of their names, so that matrices with one input - query, key and
+//! value; gate and up - are neighbours and one product computes them all.
 
-use candle_core::{DType, Device, Tensor, Var};
 use rand_distr::{Distribution, Normal};
+use safetensors::{Dtype, View};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 use super::config::ModelConfig;
-use super::files;
+use super::files::{self, Array};
 use super::head::Head;
 use crate::error::{Error, Result};
 use crate::seed::{self, Purpose};
 
-/// Tensors by Hugging Face name. Cheap to borrow, expensive to copy.
-#[derive(Debug)]
-pub struct Weights(BTreeMap<String, Var>);
+/// Tensors in one buffer of f32. Cheap to borrow, expensive to copy.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    places: Vec<Place>,
+    by_name: BTreeMap<String, usize>,
+    values: Vec<f32>,
+}
+
+#[derive(Clone, Debug)]
+struct Place {
+    name: String,
+    shape: Vec<usize>,
+    range: Range<usize>,
+}
+
+/// One tensor of some weights, by rows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Parameter<'a> {
+    /// Its Hugging Face name.
+    pub name: &'a str,
+    /// Its dimensions.
+    pub shape: &'a [usize],
+    /// Its numbers.
+    pub values: &'a [f32],
+}
 
 impl Weights {
     /// Random weights: normal with the config's `initializer_range`, norms at one, biases at zero. Each tensor draws from
     /// its own stream, so adding a parameter never changes the others.
-    pub fn random(config: &ModelConfig, seed: u64, device: &Device) -> Result<Self> {
+    pub fn random(config: &ModelConfig, seed: u64) -> Result<Self> {
         let normal = Normal::new(0.0, config.initializer_range as f32)
             .map_err(|e| Error::config("initializer_range", e.to_string()))?;
         let draw = |(index, (name, shape)): (usize, (String, Vec<usize>))| {
@@ -29,80 +56,120 @@ impl Weights {
                 1 => vec![1.0; count],
                 _ => normal.sample_iter(seed::generator(seed, Purpose::Weights, &[index as u64])).take(count).collect(),
             };
-            Ok((name, Var::from_tensor(&Tensor::from_vec(values, shape, device)?)?))
+            (name, Array { shape, values })
         };
-        parameter_shapes(config).into_iter().enumerate().map(draw).collect::<Result<_>>().map(Self)
+        Ok(Self::of(parameter_shapes(config).into_iter().enumerate().map(draw)))
     }
 
     /// Reads the tensors of a model folder in f32 and checks that they are exactly those, with the shapes, of `config`.
-    pub fn read(folder: &Path, config: &ModelConfig, device: &Device) -> Result<Self> {
-        let mut found = files::read_model(folder, device)?;
+    pub fn read(folder: &Path, config: &ModelConfig) -> Result<Self> {
+        let mut found = files::read_model(folder)?;
         if config.tie_word_embeddings || config.head() != Head::Tokens {
             found.remove("lm_head.weight"); // some exporters write the tied copy, and some that of a reward model's base
         }
         found.retain(|name, _| !name.ends_with(".rotary_emb.inv_freq")); // older ones write what is computed
-        let mut weights = BTreeMap::new();
+        let mut arrays = vec![];
         for (name, shape) in parameter_shapes(config) {
-            let tensor =
-                found.remove(&name).ok_or_else(|| Error::model(folder, format!("tensor {name} is missing")))?;
-            if tensor.dims() != shape {
-                let message = format!("tensor {name} has shape {:?}, config.json says {shape:?}", tensor.dims());
+            let array = found.remove(&name).ok_or_else(|| Error::model(folder, format!("tensor {name} is missing")))?;
+            if array.shape != shape {
+                let message = format!("tensor {name} has shape {:?}, config.json says {shape:?}", array.shape);
                 return Err(Error::model(folder, message));
             }
-            weights.insert(name, tensor);
+            arrays.push((name, array));
         }
         match found.keys().next() {
             Some(name) => Err(Error::model(folder, format!("tensor {name} does not belong to this architecture"))),
-            None => Self::of(weights),
+            None => Ok(Self::of(arrays)),
         }
     }
 
     /// Writes the tensors into a model folder.
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
-        files::write_model(folder, &self.tensors())
+        files::write_model(folder, &self.by_name())
     }
 
-    /// Variables that start with the values of `tensors`.
-    pub(super) fn of(tensors: BTreeMap<String, Tensor>) -> Result<Self> {
-        let variable = |(name, tensor)| Ok((name, Var::from_tensor(&tensor)?));
-        tensors.into_iter().map(variable).collect::<Result<_>>().map(Self)
+    /// Weights of these tensors, in their order.
+    pub(super) fn of(arrays: impl IntoIterator<Item = (String, Array)>) -> Self {
+        let (mut places, mut values) = (vec![], vec![]);
+        for (name, array) in arrays {
+            let start = values.len();
+            values.extend(array.values);
+            places.push(Place { name, shape: array.shape, range: start..values.len() });
+        }
+        let by_name = places.iter().enumerate().map(|(index, place)| (place.name.clone(), index)).collect();
+        Self { places, by_name, values }
     }
 
     /// The trunk of a model of this shape under a head that says 0 of everything, or whatever it said before.
-    pub(super) fn under(&self, config: &ModelConfig, device: &Device) -> Result<Self> {
+    pub(super) fn under(&self, config: &ModelConfig) -> Self {
         let one = |(name, shape): (String, Vec<usize>)| {
-            let tensor = match self.get(&name) {
-                Some(tensor) if tensor.dims() == shape => tensor,
-                _ => Tensor::zeros(shape, DType::F32, device)?,
+            let array = match self.get(&name) {
+                Some(known) if known.shape == shape => Array { shape, values: known.values.to_vec() },
+                _ => Array { values: vec![0.0; shape.iter().product()], shape },
             };
-            Ok((name, tensor))
+            (name, array)
         };
-        Self::of(parameter_shapes(config).into_iter().map(one).collect::<Result<_>>()?)
+        Self::of(parameter_shapes(config).into_iter().map(one))
     }
 
-    /// All tensors; they share the variables' memory.
-    pub(super) fn tensors(&self) -> BTreeMap<String, Tensor> {
-        self.0.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect()
+    /// The tensor called `name`, if there is one.
+    pub fn get(&self, name: &str) -> Option<Parameter<'_>> {
+        self.by_name.get(name).map(|&index| self.parameter(&self.places[index]))
     }
 
-    /// The tensor called `name`, with its gradient tracked. Panics on a name the architecture does not have: a bug.
-    pub fn tracked(&self, name: &str) -> Tensor {
-        self.get(name).unwrap_or_else(|| panic!("no parameter {name}"))
+    /// Where the tensor called `name` lies in the buffer.
+    pub(crate) fn range(&self, name: &str) -> Option<Range<usize>> {
+        self.by_name.get(name).map(|&index| self.places[index].range.clone())
     }
 
-    /// The same, where there is one.
-    pub(super) fn get(&self, name: &str) -> Option<Tensor> {
-        self.0.get(name).map(|var| var.as_tensor().clone())
+    /// All tensors in their fixed order.
+    pub fn iter(&self) -> impl Iterator<Item = Parameter<'_>> {
+        self.places.iter().map(|place| self.parameter(place))
     }
 
-    /// The variables in their fixed order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Var)> {
-        self.0.iter().map(|(name, var)| (name.as_str(), var))
+    /// All numbers, tensor after tensor.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The same to change.
+    pub(crate) fn values_mut(&mut self) -> &mut [f32] {
+        &mut self.values
     }
 
     /// Number of scalars.
     pub fn count(&self) -> usize {
-        self.0.values().map(|var| var.elem_count()).sum()
+        self.values.len()
+    }
+
+    /// All tensors by name, as files hold them.
+    pub(super) fn by_name(&self) -> BTreeMap<String, Parameter<'_>> {
+        self.iter().map(|parameter| (parameter.name.to_owned(), parameter)).collect()
+    }
+
+    fn parameter<'a>(&'a self, place: &'a Place) -> Parameter<'a> {
+        Parameter { name: &place.name, shape: &place.shape, values: &self.values[place.range.clone()] }
+    }
+}
+
+impl View for Parameter<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        match cfg!(target_endian = "little") {
+            true => bytemuck::cast_slice(self.values).into(),
+            false => self.values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>().into(),
+        }
+    }
+
+    fn data_len(&self) -> usize {
+        size_of_val(self.values)
     }
 }
 

@@ -3,6 +3,7 @@
 use rand::Rng;
 
 use super::Sampling;
+use crate::engine::cpu::{exponentials, largest, total};
 
 /// A drawn token and its log-probability under the model itself - temperature 1, no filter - which is what the trainer
 /// computes for it again.
@@ -12,44 +13,82 @@ pub(super) struct Choice {
     pub(super) log_prob: f32,
 }
 
-/// Draws from `logits` (V).
-pub(super) fn choose(logits: &[f32], sampling: &Sampling, rng: &mut impl Rng) -> Choice {
+/// Tokens whose weights are added up before one is looked for among them.
+const BLOCK: usize = 256;
+
+/// Draws from `logits` (V), which it leaves as they are; `weights` is scratch.
+pub(super) fn choose(logits: &[f32], sampling: &Sampling, rng: &mut impl Rng, weights: &mut Vec<f32>) -> Choice {
+    let largest = largest(logits);
+    let log_sum = largest + exponentials(weights, logits, 1.0, largest).ln();
     let token = match sampling.temperature {
-        0.0 => likeliest(logits),
-        _ => draw(logits, sampling, rng),
+        0.0 => likeliest(logits, largest),
+        _ if sampling.filters(logits.len()) => draw_filtered(logits, largest, sampling, rng),
+        temperature => {
+            if temperature != 1.0 {
+                let inverse = 1.0 / temperature as f32;
+                exponentials(weights, logits, inverse, largest * inverse);
+            }
+            draw(weights, rng)
+        }
     };
-    Choice { token: token as u32, log_prob: logits[token] - log_sum_exp(logits) }
+    Choice { token: token as u32, log_prob: logits[token] - log_sum }
 }
 
-fn likeliest(logits: &[f32]) -> usize {
-    (1..logits.len()).fold(0, |best, token| if logits[token] > logits[best] { token } else { best })
+impl Sampling {
+    /// Whether some of so many tokens are left out.
+    fn filters(&self, tokens: usize) -> bool {
+        (1..tokens).contains(&self.top_k) || self.top_p < 1.0
+    }
 }
 
-fn draw(logits: &[f32], sampling: &Sampling, rng: &mut impl Rng) -> usize {
-    let max = logits[likeliest(logits)];
-    let weight = |token: usize| (f64::from(logits[token] - max) / sampling.temperature).exp();
-    let candidates = candidates(logits, sampling, weight);
-    let total: f64 = candidates.iter().map(|&token| weight(token)).sum();
-    let mut left = rng.random::<f64>() * total;
-    for &token in &candidates {
+fn likeliest(logits: &[f32], largest: f32) -> usize {
+    logits.iter().position(|&logit| logit == largest).unwrap_or(0)
+}
+
+/// A place, drawn by weight. Blocks first, then within one: a large vocabulary is not walked through number by number.
+fn draw(weights: &[f32], rng: &mut impl Rng) -> usize {
+    let blocks: Vec<f64> = weights.chunks(BLOCK).map(|block| f64::from(total(block))).collect();
+    let mut left = rng.random::<f64>() * blocks.iter().sum::<f64>();
+    for (number, (weights, block)) in weights.chunks(BLOCK).zip(&blocks).enumerate() {
+        if left < *block {
+            return number * BLOCK + within(weights, left);
+        }
+        left -= block;
+    }
+    weights.len() - 1 // rounding left a crumb
+}
+
+fn within(weights: &[f32], mut left: f64) -> usize {
+    let found = weights.iter().position(|&weight| {
+        left -= f64::from(weight);
+        left < 0.0
+    });
+    found.unwrap_or(weights.len() - 1)
+}
+
+fn draw_filtered(logits: &[f32], largest: f32, sampling: &Sampling, rng: &mut impl Rng) -> usize {
+    let weight = |token: usize| (f64::from(logits[token] - largest) / sampling.temperature).exp();
+    let tokens = candidates(logits, sampling, weight);
+    let mut left = rng.random::<f64>() * tokens.iter().map(|&token| weight(token)).sum::<f64>();
+    for &token in &tokens {
         left -= weight(token);
         if left < 0.0 {
             return token;
         }
     }
-    candidates[candidates.len() - 1] // rounding left a crumb
+    tokens[tokens.len() - 1]
 }
 
-/// The tokens that survive top-k and top-p; all of them, unsorted, when neither is asked for.
+/// The tokens that survive top-k and top-p, likeliest first.
 fn candidates(logits: &[f32], sampling: &Sampling, weight: impl Fn(usize) -> f64) -> Vec<usize> {
     let mut tokens: Vec<usize> = (0..logits.len()).collect();
-    let keep = if sampling.top_k == 0 { tokens.len() } else { sampling.top_k.min(tokens.len()) };
-    if keep == tokens.len() && sampling.top_p >= 1.0 {
-        return tokens;
-    }
     // Ties go to the smaller id, so that equal logits never make a run irreproducible.
-    tokens.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
-    tokens.truncate(keep);
+    let likelier = |a: &usize, b: &usize| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b));
+    if (1..tokens.len()).contains(&sampling.top_k) {
+        tokens.select_nth_unstable_by(sampling.top_k, likelier);
+        tokens.truncate(sampling.top_k);
+    }
+    tokens.sort_unstable_by(likelier);
     let total: f64 = tokens.iter().map(|&token| weight(token)).sum();
     let mut sum = 0.0;
     let within = tokens.iter().take_while(|&&token| {
@@ -60,11 +99,6 @@ fn candidates(logits: &[f32], sampling: &Sampling, weight: impl Fn(usize) -> f64
     let kept = within.count();
     tokens.truncate(kept);
     tokens
-}
-
-fn log_sum_exp(logits: &[f32]) -> f32 {
-    let max = logits[likeliest(logits)];
-    max + logits.iter().map(|&logit| (logit - max).exp()).sum::<f32>().ln()
 }
 
 #[cfg(test)]
@@ -78,7 +112,7 @@ mod tests {
         let mut rng = generator(1, Purpose::Rollouts, &[]);
         let mut counts = vec![0.0; logits.len()];
         for _ in 0..20_000 {
-            counts[choose(logits, &sampling, &mut rng).token as usize] += 100.0 / 20_000.0;
+            counts[choose(logits, &sampling, &mut rng, &mut vec![]).token as usize] += 100.0 / 20_000.0;
         }
         let close = counts.iter().zip(expected).all(|(got, want)| (got - want).abs() < 1.2);
         assert!(close, "{counts:?}, expected {expected:?}");
@@ -107,7 +141,7 @@ mod tests {
     fn log_prob_is_the_models_own_at_any_temperature() {
         let mut rng = generator(1, Purpose::Rollouts, &[]);
         for temperature in [0.0, 0.3, 1.0, 2.0] {
-            let choice = choose(&logits(), &Sampling { temperature, ..PLAIN }, &mut rng);
+            let choice = choose(&logits(), &Sampling { temperature, ..PLAIN }, &mut rng, &mut vec![]);
             assert!((choice.log_prob - logits()[choice.token as usize]).abs() < 1e-6);
         }
     }

@@ -1,0 +1,167 @@
+//! One core's part of sampling: it fills its slots from the queue, draws a token for each, lets those go that are done,
+//! and fills up again (continuous batching).
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use std::sync::mpsc::Sender;
+
+use super::choose::choose;
+use super::{End, Job, Message, Next, ROWS_AT_ONCE, Sampled, Unit};
+use crate::engine::cpu::decode::{Lane, Row};
+
+/// The slot that prompts are prefilled in; samples have the others.
+const PROMPT: usize = 0;
+
+/// A core's samples in the making.
+pub(super) struct Worker<'j, 'a> {
+    job: &'j Job<'a>,
+    tell: Sender<Message>,
+    lane: Lane,
+    running: Vec<Running>,
+    free: Vec<usize>,
+    /// What is left of a request whose prompt is in [`PROMPT`], with the logits after it.
+    begun: Option<(Unit<'a>, Vec<f32>)>,
+    weights: Vec<f32>,
+}
+
+/// A sample in the making.
+struct Running {
+    request: usize,
+    sample: usize,
+    slot: usize,
+    rng: ChaCha8Rng,
+    sampled: Sampled,
+    /// Tokens of it that the model has not been fed yet.
+    fresh: usize,
+}
+
+impl<'j, 'a> Worker<'j, 'a> {
+    pub(super) fn new(job: &'j Job<'a>, tell: Sender<Message>) -> Self {
+        let free = (PROMPT + 1..=ROWS_AT_ONCE).rev().collect();
+        Self { job, tell, lane: Lane::default(), running: vec![], free, begun: None, weights: vec![] }
+    }
+
+    /// Samples until the queue is empty.
+    pub(super) fn run(mut self) {
+        loop {
+            self.fill();
+            if self.running.is_empty() {
+                return;
+            }
+            let rows: Vec<Row> = self.running.iter().map(Running::row).collect();
+            let logits: Vec<&mut [f32]> = self.job.decoder.step(&mut self.lane, &rows).collect();
+            for (running, logits) in self.running.iter_mut().zip(logits) {
+                running.draw(self.job, logits, &mut self.weights);
+            }
+            self.report(self.running.len());
+            self.let_go();
+        }
+    }
+
+    /// Begins samples as long as there are slots and samples to begin.
+    fn fill(&mut self) {
+        while !self.free.is_empty() {
+            let Some((unit, logits)) = self.begun.take().or_else(|| self.prefill()) else { return };
+            let now = unit.seeds.len().min(self.free.len());
+            for (index, &seed) in unit.seeds[..now].iter().enumerate() {
+                self.begin(&unit, unit.first + index, seed, &logits);
+            }
+            self.report(now);
+            let rest = Unit { first: unit.first + now, seeds: &unit.seeds[now..], ..unit };
+            self.begun = (!rest.seeds.is_empty()).then_some((rest, logits));
+            self.let_go();
+        }
+    }
+
+    /// Takes a request and runs its prompt through the model.
+    fn prefill(&mut self) -> Option<(Unit<'a>, Vec<f32>)> {
+        let unit = self.job.take()?;
+        if self.job.sampling.max_tokens == 0 || self.job.is_cancelled() {
+            return Some((unit, vec![])); // nothing is drawn
+        }
+        self.lane.reset(self.job.decoder, PROMPT, unit.prompt.len());
+        let rows = [Row { slot: PROMPT, tokens: unit.prompt }];
+        let logits = self.job.decoder.step(&mut self.lane, &rows).next().map(|logits| logits.to_vec());
+        Some((unit, logits.unwrap_or_default()))
+    }
+
+    /// Begins a sample with the first token after its prompt.
+    fn begin(&mut self, unit: &Unit, sample: usize, seed: u64, logits: &[f32]) {
+        let end = if self.job.is_cancelled() { End::Cancelled } else { End::MaxTokens };
+        let sampled = Sampled { tokens: vec![], log_probs: vec![], mask: vec![], end };
+        let (rng, request) = (ChaCha8Rng::seed_from_u64(seed), unit.request);
+        let Some(slot) = self.free.pop() else { return };
+        let mut running = Running { request, sample, slot, rng, sampled, fresh: 0 };
+        if !logits.is_empty() {
+            self.lane.reset(self.job.decoder, slot, unit.prompt.len() + self.job.sampling.max_tokens);
+            self.lane.copy(self.job.decoder, PROMPT, slot);
+            running.draw(self.job, logits, &mut self.weights);
+        }
+        self.running.push(running);
+    }
+
+    /// Hands over what is done.
+    fn let_go(&mut self) {
+        let cancelled = self.job.is_cancelled();
+        let mut at = 0;
+        while at < self.running.len() {
+            let running = &mut self.running[at];
+            let is_done = running.fresh == 0;
+            if !is_done && !cancelled {
+                at += 1;
+                continue;
+            }
+            if !is_done {
+                running.sampled.end = End::Cancelled;
+            }
+            let Running { request, sample, slot, sampled, .. } = self.running.swap_remove(at);
+            self.free.push(slot);
+            // Nobody listening is no reason to stop.
+            let _ = self.tell.send(Message::Done { request, sample, sampled });
+        }
+    }
+
+    fn report(&self, tokens: usize) {
+        let _ = self.tell.send(Message::Tokens(tokens));
+    }
+}
+
+impl Running {
+    /// What the model has to be fed.
+    fn row(&self) -> Row<'_> {
+        let tokens = &self.sampled.tokens;
+        Row { slot: self.slot, tokens: &tokens[tokens.len() - self.fresh..] }
+    }
+
+    /// Draws a token, and asks the guide how to go on. A sample without fresh tokens is done.
+    fn draw(&mut self, job: &Job, logits: &[f32], weights: &mut Vec<f32>) {
+        let choice = choose(logits, job.sampling, &mut self.rng, weights);
+        self.push(choice.token, choice.log_prob, true);
+        self.fresh = 1;
+        match (job.guide)(&self.sampled.tokens) {
+            Next::Draw => {}
+            Next::Stop => {
+                self.sampled.end = End::Stopped;
+                self.fresh = 0;
+                return;
+            }
+            Next::Force(tokens) => {
+                let room = job.sampling.max_tokens - self.sampled.tokens.len();
+                for token in tokens.into_iter().take(room) {
+                    self.push(token, 0.0, false);
+                    self.fresh += 1;
+                }
+            }
+            Next::Cancel => job.cancelled.store(true, std::sync::atomic::Ordering::Relaxed),
+        }
+        if self.sampled.tokens.len() >= job.sampling.max_tokens {
+            self.fresh = 0;
+        }
+    }
+
+    fn push(&mut self, token: u32, log_prob: f32, said: bool) {
+        self.sampled.tokens.push(token);
+        self.sampled.log_probs.push(log_prob);
+        self.sampled.mask.push(said);
+    }
+}
