@@ -27,7 +27,7 @@ fn update(criterion: &mut Criterion) {
     };
     let data: Vec<Datum> = (0..32).map(datum).collect();
     let mut policy = policy();
-    let mut optimizer = Optimizer::new(&policy, &AdamConfig::default());
+    let mut optimizer = Optimizer::new(&policy, &AdamConfig::default()).unwrap();
     let mut group = criterion.benchmark_group("train");
     group.throughput(Throughput::Elements((data.len() * (PROMPT + ANSWER)) as u64));
     for (name, micro_batch_size) in [("update/one-pass", 0), ("update/two-passes", 16)] {

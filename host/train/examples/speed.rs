@@ -3,12 +3,20 @@ use std::time::Instant;
 fn main() {
     let what = std::env::args().nth(1).unwrap_or("train".into());
     let n: usize = std::env::args().nth(2).and_then(|s| s.parse().ok()).unwrap_or(5);
-    let config = ModelConfig { hidden_size: 256, intermediate_size: 768, num_hidden_layers: 6, num_attention_heads: 4, num_key_value_heads: 2, head_dim: 64, ..ModelConfig::tiny(512, 2) };
+    let config = ModelConfig {
+        hidden_size: 256,
+        intermediate_size: 768,
+        num_hidden_layers: 6,
+        num_attention_heads: 4,
+        num_key_value_heads: 2,
+        head_dim: 64,
+        ..ModelConfig::tiny(512, 2)
+    };
     let mut policy = Policy::random(config, 1).unwrap();
     let tok = |n: usize, s: usize| (0..n).map(|i| ((i * 31 + s * 17) % 512) as u32).collect::<Vec<u32>>();
     if what == "train" {
         let data: Vec<Datum> = (0..32).map(|s| Datum { tokens: tok(128, s), trained: vec![true; 128] }).collect();
-        let mut o = Optimizer::new(&policy, &AdamConfig::default());
+        let mut o = Optimizer::new(&policy, &AdamConfig::default()).unwrap();
         let mut best = f64::MAX;
         for _ in 0..n {
             let t = Instant::now();
@@ -16,7 +24,8 @@ fn main() {
             let g = gradients(&policy, &data, 0, Objective::each(&l)).unwrap();
             let tg = t.elapsed().as_secs_f64();
             o.step(&mut policy, &g, 1e-4).unwrap();
-            let e = t.elapsed().as_secs_f64(); best = best.min(e);
+            let e = t.elapsed().as_secs_f64();
+            best = best.min(e);
             println!("step {:.1} ms (grad {:.1}) {:.0} tok/s loss {}", e * 1e3, tg * 1e3, 4096. / e, g.loss);
         }
         println!("best {:.0} tok/s", 4096. / best);

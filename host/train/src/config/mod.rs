@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use crate::data::{Arithmetic, MixConfig};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
-use crate::model::Lora;
+use crate::model::{Lora, Policy};
 use crate::renderer::{RendererName, TrainOnWhat};
 use crate::sampler::Sampling;
 use crate::schedule::Schedule;
@@ -47,6 +47,9 @@ pub struct RunConfig {
     /// Where the model of that name lies, when the name is no path: whoever starts the run finds out.
     #[serde(skip)]
     pub model_folder: Option<PathBuf>,
+    /// What the models compute on.
+    #[serde(default)]
+    pub device: Device,
     /// Rank of the adapters that are trained; 0 trains every weight. Left out, it is 32, or 0 for `tiny`, whose random
     /// weights are not worth keeping.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,6 +96,27 @@ pub struct RunConfig {
     /// Evaluation.
     #[serde(default)]
     pub eval: EvalConfig,
+}
+
+/// What models compute on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Device {
+    /// The processor, in f32, on all cores.
+    #[default]
+    Cpu,
+    /// The first NVIDIA GPU, in bf16 with f32 masters. The program must be built with `--features cuda`.
+    Cuda,
+}
+
+impl Device {
+    /// The policy where it is to compute.
+    pub(crate) fn place(self, policy: Policy) -> Result<Policy> {
+        match self {
+            Self::Cpu => Ok(policy),
+            Self::Cuda => policy.on_gpu(0),
+        }
+    }
 }
 
 /// One stage of a run.

@@ -8,7 +8,7 @@
 //! Shapes: T tokens of a batch, N of them looked at; see [`Spec`] for the rest. Buffers hold rows, one for each token.
 
 pub(crate) mod cpu;
-#[cfg(feature = "cuda")]
+#[cfg_attr(not(feature = "cuda"), path = "no_cuda.rs")]
 pub(crate) mod cuda;
 mod spec;
 mod trunk;
@@ -84,8 +84,13 @@ pub(crate) trait Device {
     fn say(&self, x: &Self::Buffer, entropies: bool) -> Result<Said>;
 
     /// dx from the slopes of what was said; 0 where nothing was asked.
-    fn say_back(&self, x: &Self::Buffer, slopes: &Said, dx: &mut Self::Buffer, into: &mut Self::Gradients)
-    -> Result<()>;
+    fn say_back(
+        &self,
+        x: &Self::Buffer,
+        slopes: &Said,
+        dx: &mut Self::Buffer,
+        into: &mut Self::Gradients,
+    ) -> Result<()>;
     /// From `flow.outer` to `flow.middle` and `flow.attended`.
     fn leave_back(
         &self,

@@ -164,8 +164,7 @@ impl Adapter {
             match found.remove(&stored) {
                 Some(array) if array.shape == shape => arrays.push((stored, array)),
                 Some(array) => {
-                    let message =
-                        format!("tensor {stored} has shape {:?}, its head would have {shape:?}", array.shape);
+                    let message = format!("tensor {stored} has shape {:?}, its head would have {shape:?}", array.shape);
                     return Err(Error::model(&file, message));
                 }
                 None => {
@@ -184,8 +183,8 @@ impl Adapter {
         Ok(Self { rank: peft.r, alpha: peft.lora_alpha, head: config.head(), base, weights })
     }
 
-    /// Writes both files into an existing folder.
-    pub(super) fn write(&self, folder: &Path) -> Result<()> {
+    /// Writes both files into an existing folder, with `weights` as what is trained.
+    pub(super) fn write(&self, weights: &Weights, folder: &Path) -> Result<()> {
         let targets: BTreeSet<&str> =
             self.modules().map(|module| module.rsplit_once('.').map_or(module, |(_, last)| last)).collect();
         let more = serde_json::json!({
@@ -205,7 +204,7 @@ impl Adapter {
         let file = folder.join(ADAPTER_CONFIG);
         let text = serde_json::to_string_pretty(&peft).map_err(|e| Error::model(&file, e.to_string()))?;
         std::fs::write(&file, text + "\n").map_err(Error::io("write", &file))?;
-        files::write(&folder.join(ADAPTER), &self.weights.by_name())
+        files::write(&folder.join(ADAPTER), &weights.by_name())
     }
 
     /// What is trained.
@@ -242,7 +241,8 @@ impl Adapter {
             if let Some(stored) = self.weights.get(&format!("{PREFIX}{name}")) {
                 array.values = stored.values.to_vec(); // the whole head of a reward model
             }
-            let Some((a, b, rank, scale)) = name.strip_suffix(".weight").and_then(|module| self.low_rank(module)) else {
+            let Some((a, b, rank, scale)) = name.strip_suffix(".weight").and_then(|module| self.low_rank(module))
+            else {
                 continue;
             };
             let (a, b) = (&self.weights.values()[a], &self.weights.values()[b]);

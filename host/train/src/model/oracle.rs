@@ -34,7 +34,8 @@ impl Oracle {
             (name.to_owned(), Var::from_tensor(&tensor).unwrap())
         };
         let (adapter, low_rank) = (policy.adapter.as_ref(), &policy.spec);
-        let adapters = || low_rank.layers.iter().flat_map(|layer| [&layer.qkv, &layer.output, &layer.gate_up, &layer.down]);
+        let adapters =
+            || low_rank.layers.iter().flat_map(|layer| [&layer.qkv, &layer.output, &layer.gate_up, &layer.down]);
         let scale = adapters().chain([&low_rank.head]).flat_map(|p| &p.adapters).next().map_or(0.0, |low| low.scale);
         Self {
             config: policy.config.clone(),
@@ -110,7 +111,11 @@ impl Oracle {
         let (length, width) = (x.dim(0)?, self.config.head_dim);
         let (heads, keys) = (self.config.num_attention_heads, self.config.num_key_value_heads);
         let split = |name: &str, heads: usize| {
-            self.linear(&format!("{at}.{name}")).forward(x)?.reshape((length, heads, width))?.transpose(0, 1)?.contiguous()
+            self.linear(&format!("{at}.{name}"))
+                .forward(x)?
+                .reshape((length, heads, width))?
+                .transpose(0, 1)?
+                .contiguous()
         };
         let mut query = split("q_proj", heads)?; // (H, L, D)
         let mut key = split("k_proj", keys)?; // (K, L, D)
@@ -148,7 +153,8 @@ impl Linear<'_> {
         if self.oracle.model.contains_key(&bias) {
             y = y.broadcast_add(self.oracle.weight(&bias))?;
         }
-        let part = |letter: char| self.oracle.adapter.get(&format!("base_model.model.{}.lora_{letter}.weight", self.name));
+        let part =
+            |letter: char| self.oracle.adapter.get(&format!("base_model.model.{}.lora_{letter}.weight", self.name));
         match (part('A'), part('B')) {
             (Some(a), Some(b)) => y + (x.matmul(&a.t()?)?.matmul(&b.t()?)? * self.oracle.scale)?,
             _ => Ok(y),

@@ -83,7 +83,10 @@ fn forced_tokens_end_at_the_limit_too() {
     let force = |_: &[u32]| Next::Force(vec![30; 5]);
     let request = [Request { prompt: vec![5], seeds: vec![1] }];
     let sampled = Sampler::new(&policy()).sample(&request, &PLAIN, &force, |_| ()).unwrap().remove(0);
-    assert_eq!(sampled.mask.iter().map(|&said| u8::from(said)).collect::<Vec<_>>(), [1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]);
+    assert_eq!(
+        sampled.mask.iter().map(|&said| u8::from(said)).collect::<Vec<_>>(),
+        [1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]
+    );
 }
 
 #[test]

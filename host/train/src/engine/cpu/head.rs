@@ -42,7 +42,9 @@ impl Cpu<'_> {
             let mut logits = vec![0.0; places.len() * self.spec.head.out];
             self.logits(&mut logits, &normed);
             let rows = logits.chunks_exact_mut(self.spec.head.out).zip(targets);
-            vectorised(|| rows.map(|(logits, &target)| self.one(logits, target as usize, entropies)).collect::<Vec<_>>())
+            vectorised(|| {
+                rows.map(|(logits, &target)| self.one(logits, target as usize, entropies)).collect::<Vec<_>>()
+            })
         };
         let said: Vec<Vec<(f32, f32)>> =
             self.batch.places.par_chunks(PART).zip(self.batch.targets.par_chunks(PART)).map(part).collect();
@@ -78,14 +80,7 @@ impl Cpu<'_> {
         }
     }
 
-    fn said_back_of(
-        &self,
-        x: &[f32],
-        slopes: &Said,
-        asked: std::ops::Range<usize>,
-        dx: &mut [f32],
-        into: &mut [f32],
-    ) {
+    fn said_back_of(&self, x: &[f32], slopes: &Said, asked: std::ops::Range<usize>, dx: &mut [f32], into: &mut [f32]) {
         let (head, hidden) = (&self.spec.head, self.spec.hidden);
         let places = &self.batch.places[asked.clone()];
         let (rows, normed) = self.normed(x, places);

@@ -230,7 +230,13 @@ mod tests {
         }
         let mut part = vec![9.0; 1];
         let middle = a.rows(1..3).columns(1..3);
-        scaled_product(&mut ViewMut::of(&mut part, 1), Into::Fresh, 2.0, middle.rows(1..2), b.columns(2..4).rows(1..2).t());
+        scaled_product(
+            &mut ViewMut::of(&mut part, 1),
+            Into::Fresh,
+            2.0,
+            middle.rows(1..2),
+            b.columns(2..4).rows(1..2).t(),
+        );
         assert_eq!(part, [2.0 * (9.0 * 3.0 + 10.0 * 4.0)]);
     }
 

@@ -111,7 +111,8 @@ impl Device for Cpu<'_> {
         let (heads, norm) = (self.heads(layer), self.weights.at(&layer.input_norm));
         let qkv = sized(&mut saved.qkv, tokens * layer.qkv.out).par_chunks_mut(piece * layer.qkv.out);
         let rotated = sized(&mut saved.rotated, tokens * heads.rotated()).par_chunks_mut(piece * heads.rotated());
-        let pieces = qkv.zip(rotated).zip(saved.x.par_chunks(piece * hidden)).zip(self.batch.positions.par_chunks(piece));
+        let pieces =
+            qkv.zip(rotated).zip(saved.x.par_chunks(piece * hidden)).zip(self.batch.positions.par_chunks(piece));
         pieces.for_each_init(Vec::new, |normed, (((qkv, rotated), x), positions)| {
             let normed = sized(normed, x.len());
             vectorised(|| rms_norm(normed, x, norm, self.spec.eps));
@@ -215,8 +216,7 @@ impl Device for Cpu<'_> {
 
     fn attend_back(&self, saved: &Saved<Vec<f32>>, flow: &mut Flow<Vec<f32>>) -> Result<()> {
         let inputs = Inputs::new(&saved.rotated, &saved.qkv, self.shape());
-        let outputs =
-            Outputs { attended: &saved.attended, log_sums: &saved.log_sums, gradient: &flow.attended };
+        let outputs = Outputs { attended: &saved.attended, log_sums: &saved.log_sums, gradient: &flow.attended };
         attend_back(sized(&mut flow.qkv, saved.qkv.len()), inputs, outputs, &self.batch.sequences);
         Ok(())
     }
@@ -243,9 +243,10 @@ impl Device for Cpu<'_> {
         let pieces = results.zip(inputs).map_init(Vec::new, |dnormed, (results, inputs)| {
             let ((dx, dqkv), normed) = results;
             let (((dmiddle, x), qkv), positions) = inputs;
-            let mut dheads = layer.head_norms.as_ref().and_then(|[query, key]| {
-                Some([self.zeros(query)?, self.zeros(key)?].concat())
-            });
+            let mut dheads = layer
+                .head_norms
+                .as_ref()
+                .and_then(|[query, key]| Some([self.zeros(query)?, self.zeros(key)?].concat()));
             vectorised(|| rotate_back(dqkv, qkv, positions, heads, self.angles, dheads.as_deref_mut()));
             let dnormed = sized(dnormed, x.len());
             project_back(&mut ViewMut::of(dnormed, hidden), View::of(dqkv, width), &layer.qkv, self.weights);

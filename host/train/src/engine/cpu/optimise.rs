@@ -26,7 +26,9 @@ pub(crate) struct AdamStep {
 pub(crate) fn adam(weights: &mut [f32], gradient: &[f32], first: &mut [f32], second: &mut [f32], step: AdamStep) {
     let moments = first.par_chunks_mut(PIECE).zip(second.par_chunks_mut(PIECE));
     let pieces = weights.par_chunks_mut(PIECE).zip(gradient.par_chunks(PIECE)).zip(moments);
-    pieces.for_each(|((weights, gradient), (first, second))| vectorised(|| piece(weights, gradient, first, second, step)));
+    pieces.for_each(|((weights, gradient), (first, second))| {
+        vectorised(|| piece(weights, gradient, first, second, step))
+    });
 }
 
 #[inline(always)]

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
 use std::ptr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use cudarc::cublas::{result as cublas, sys as cublas_sys};
 use cudarc::driver::{CudaContext, CudaGraph, CudaStream, result as driver, sys};
@@ -27,6 +27,19 @@ const WORKSPACE_BYTES: usize = 32 << 20;
 /// Shared memory that a kernel gets without asking.
 const SHARED_BYTES: usize = 48 << 10;
 
+/// The GPU of this number, opened once for all policies that live on it at the same time.
+pub(crate) fn shared(ordinal: usize) -> Result<Arc<dyn Machine>> {
+    static OPEN: Mutex<Vec<(usize, Weak<Gpu>)>> = Mutex::new(vec![]);
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    open.retain(|(_, gpu)| gpu.strong_count() > 0);
+    if let Some(gpu) = open.iter().find_map(|(number, gpu)| gpu.upgrade().filter(|_| *number == ordinal)) {
+        return Ok(gpu);
+    }
+    let gpu = Arc::new(Gpu::open(ordinal)?);
+    open.push((ordinal, Arc::downgrade(&gpu)));
+    Ok(gpu)
+}
+
 /// One GPU.
 pub(crate) struct Gpu {
     stream: Arc<CudaStream>,
@@ -36,9 +49,11 @@ pub(crate) struct Gpu {
     functions: Mutex<HashMap<String, Function>>,
 }
 
-/// A compiled kernel. Modules stay loaded as long as the process.
-#[derive(Clone, Copy)]
-struct Function(sys::CUfunction);
+/// A compiled kernel, and the shared memory it may ask for. Modules stay loaded as long as the process.
+struct Function {
+    handle: sys::CUfunction,
+    shared_bytes: usize,
+}
 
 // SAFETY: a handle that any thread may launch from.
 unsafe impl Send for Function {}
@@ -82,7 +97,7 @@ impl Gpu {
     }
 
     /// The compiled kernel.
-    fn function(&self, kernel: &str, shared_bytes: usize) -> Result<Function> {
+    fn function(&self, kernel: &str, shared_bytes: usize) -> Result<sys::CUfunction> {
         let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
         if !functions.contains_key(kernel) {
             let source = Source::of(kernel);
@@ -95,17 +110,21 @@ impl Gpu {
                 let c_name = CString::new(name).expect("names hold no zero");
                 // SAFETY: the module is loaded.
                 let function = unsafe { driver::module::get_function(module, c_name) };
-                functions.insert(name.to_owned(), Function(function.map_err(failed("find a compiled kernel"))?));
+                let handle = function.map_err(failed("find a compiled kernel"))?;
+                functions.insert(name.to_owned(), Function { handle, shared_bytes: SHARED_BYTES });
             }
         }
-        let function = functions[kernel];
-        if shared_bytes > SHARED_BYTES {
+        let Some(Function { handle, shared_bytes: given }) = functions.get_mut(kernel) else {
+            return Err(Error::Gpu(format!("the compiler left {kernel} out")));
+        };
+        if shared_bytes > *given {
             let attribute = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             // SAFETY: the function is loaded.
-            unsafe { driver::function::set_function_attribute(function.0, attribute, shared_bytes as i32) }
+            unsafe { driver::function::set_function_attribute(*handle, attribute, shared_bytes as i32) }
                 .map_err(failed("give a kernel its shared memory"))?;
+            *given = shared_bytes;
         }
-        Ok(function)
+        Ok(*handle)
     }
 
     /// Makes the calling thread one that drives this GPU.
@@ -141,8 +160,7 @@ impl Machine for Gpu {
     fn upload(&self, to: u64, bytes: &[u8]) -> Result<()> {
         self.bind()?;
         // SAFETY: the caller owns the target. From pageable memory the driver copies before it returns.
-        unsafe { driver::memcpy_htod_async(to, bytes, self.stream.cu_stream()) }
-            .map_err(failed("copy to the GPU"))
+        unsafe { driver::memcpy_htod_async(to, bytes, self.stream.cu_stream()) }.map_err(failed("copy to the GPU"))
     }
 
     fn download(&self, bytes: &mut [u8], from: u64) -> Result<()> {
@@ -179,7 +197,7 @@ impl Machine for Gpu {
         // caller's.
         unsafe {
             driver::launch_kernel(
-                function.0,
+                function,
                 (x, y, z),
                 (launch.block, 1, 1),
                 launch.shared_bytes as u32,
@@ -196,6 +214,10 @@ impl Machine for Gpu {
         }
         self.bind()?;
         self.blas.multiply(product)
+    }
+
+    fn free_bytes(&self) -> Result<usize> {
+        Ok(self.describe()?.1.0)
     }
 
     fn processors(&self) -> usize {

@@ -44,12 +44,7 @@ pub(crate) const SOURCES: &[Source] = &[
     ),
     source!(
         "attention_decode.cu",
-        [
-            "attention_decode_64",
-            "attention_decode_128",
-            "attention_decode_combine_64",
-            "attention_decode_combine_128"
-        ]
+        ["attention_decode_64", "attention_decode_128", "attention_decode_combine_64", "attention_decode_combine_128"]
     ),
     source!("attention_forward.cu", true, ["attention_forward_64", "attention_forward_128"]),
     source!("bias.cu", ["bias_add"]),

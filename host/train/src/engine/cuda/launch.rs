@@ -45,7 +45,7 @@ pub(crate) enum Argument {
 }
 
 /// An element type of the device: its letter in a signature, which tests compare with the kernel's parameters.
-pub(crate) trait Element: Copy + Default + 'static {
+pub(crate) trait Element: bytemuck::Pod + Default {
     const LETTER: u8;
 }
 
@@ -125,6 +125,7 @@ fn widened(bytes: [u8; 4]) -> [u8; 8] {
 }
 
 /// One start of a kernel.
+#[derive(Clone)]
 pub(crate) struct Launch {
     pub(crate) kernel: String,
     pub(crate) grid: [u32; 3],

@@ -25,6 +25,8 @@ pub(crate) trait Machine: Send + Sync {
     fn launch(&self, launch: &Launch) -> Result<()>;
     /// Multiplies two matrices.
     fn multiply(&self, product: &Product) -> Result<()>;
+    /// Memory that is left.
+    fn free_bytes(&self) -> Result<usize>;
     /// Multiprocessors: how many blocks run at the same time, about.
     fn processors(&self) -> usize;
     /// Records what `work` queues, without running it.
@@ -54,6 +56,11 @@ impl Matrix {
     pub(crate) fn from(self, column: usize) -> Self {
         Self { start: self.start.at(column), stride: self.stride }
     }
+
+    /// The rows from `row` on.
+    pub(crate) fn below(self, row: usize) -> Self {
+        self.from(row * self.stride)
+    }
 }
 
 /// Where a product goes, by rows, `stride` apart.
@@ -61,6 +68,16 @@ impl Matrix {
 pub(crate) enum Target {
     Bf16(Matrix),
     F32 { start: Ptr<f32>, stride: usize },
+}
+
+impl Target {
+    /// The columns from `column` on.
+    pub(crate) fn from(self, column: usize) -> Self {
+        match self {
+            Self::Bf16(matrix) => Self::Bf16(matrix.from(column)),
+            Self::F32 { start, stride } => Self::F32 { start: start.at(column), stride },
+        }
+    }
 }
 
 /// target (rows, columns) = scale left right (+ target), with `inner` summands in f32, rounded once.
@@ -115,7 +132,7 @@ impl Memory {
     /// Takes over `values`, growing for them.
     pub(crate) fn fill<T: Element>(&mut self, machine: &Arc<dyn Machine>, values: &[T]) -> Result<Ptr<T>> {
         let start = self.sized::<T>(machine, values.len())?;
-        machine.upload(start.address, bytes_of(values))?;
+        machine.upload(start.address, bytemuck::cast_slice(values))?;
         Ok(start)
     }
 
@@ -135,24 +152,12 @@ impl Drop for Held {
 pub(crate) fn read<T: Element>(machine: &dyn Machine, from: Ptr<T>, count: usize) -> Result<Vec<T>> {
     let mut values = vec![T::default(); count];
     if count > 0 {
-        machine.download(bytes_of_mut(&mut values), from.address)?;
+        machine.download(bytemuck::cast_slice_mut(&mut values), from.address)?;
     }
     Ok(values)
 }
 
 /// Writes values from `to` on.
 pub(crate) fn write<T: Element>(machine: &dyn Machine, to: Ptr<T>, values: &[T]) -> Result<()> {
-    machine.upload(to.address, bytes_of(values))
-}
-
-#[allow(unsafe_code, reason = "numbers as bytes")]
-fn bytes_of<T: Element>(values: &[T]) -> &[u8] {
-    // SAFETY: elements are plain numbers without padding.
-    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
-}
-
-#[allow(unsafe_code, reason = "numbers as bytes")]
-fn bytes_of_mut<T: Element>(values: &mut [T]) -> &mut [u8] {
-    // SAFETY: as above, and any bytes are a number.
-    unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), size_of_val(values)) }
+    machine.upload(to.address, bytemuck::cast_slice(values))
 }

@@ -3,12 +3,22 @@
 //! `kernels/` holds the kernels and `ops` says how each is launched. A launch is data, so that tests can run the same one in
 //! the emulator (`emulator/`), without a GPU.
 
-pub(crate) mod gpu;
-pub(crate) mod kernels;
-pub(crate) mod launch;
-pub(crate) mod machine;
-pub(crate) mod nvrtc;
-pub(crate) mod ops;
+mod batch;
+mod decode;
+mod gpu;
+mod head;
+mod kernels;
+mod launch;
+mod machine;
+mod numbers;
+mod nvrtc;
+mod ops;
+mod pass;
+mod project;
+mod resident;
+
+pub(crate) use decode::{Decoder, Draw, Drawn, Fed, Size};
+pub(crate) use resident::{Gradient, Moments, Resident};
 
 #[cfg(test)]
 mod emulator;

@@ -14,8 +14,8 @@ use super::matrix::Into;
 use super::norm::rms_norm;
 use super::rotate::{Angles, Heads, rotate};
 use super::{Numbers, sized};
-use crate::engine::{LayerSpec, Spec};
 use crate::engine::cpu::gate::gate;
+use crate::engine::{LayerSpec, Spec};
 use cache::Slot;
 use packed::Packed;
 

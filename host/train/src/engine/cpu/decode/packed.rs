@@ -9,9 +9,9 @@ use std::borrow::Cow;
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::engine::Projection;
+use crate::engine::cpu::Numbers;
 use crate::engine::cpu::linear::add_low_rank;
 use crate::engine::cpu::matrix::Into;
-use crate::engine::cpu::Numbers;
 
 /// Columns side by side: two of the widest vectors.
 const PANEL: usize = 32;

@@ -55,12 +55,7 @@ impl Packed {
 }
 
 /// o (T, H D) and lse (H, T) from queries, keys and values.
-pub(crate) fn attention_forward(
-    o: Ptr<bf16>,
-    lse: Ptr<f32>,
-    [q, k, v]: [Rows; 3],
-    packed: &Packed,
-) -> Launch {
+pub(crate) fn attention_forward(o: Ptr<bf16>, lse: Ptr<f32>, [q, k, v]: [Rows; 3], packed: &Packed) -> Launch {
     let Heads { queries, keys, width } = packed.heads;
     let arguments = arguments![
         o,

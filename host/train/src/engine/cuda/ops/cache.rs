@@ -61,15 +61,9 @@ pub(crate) fn kv_append(
 }
 
 /// Copies the first `lengths` keys and values of slots `from` to slots `to`, in all layers.
-pub(crate) fn kv_copy(
-    cache: &Cache,
-    [from, to, lengths]: [Ptr<i32>; 3],
-    copies: usize,
-    layers: usize,
-) -> Launch {
+pub(crate) fn kv_copy(cache: &Cache, [from, to, lengths]: [Ptr<i32>; 3], copies: usize, layers: usize) -> Launch {
     let Heads { keys, width, .. } = cache.heads;
-    let arguments =
-        arguments![cache.keys, cache.values, from, to, lengths, cache.slots, keys, width, cache.max_length];
+    let arguments = arguments![cache.keys, cache.values, from, to, lengths, cache.slots, keys, width, cache.max_length];
     Launch::new("kv_copy", (copies, layers * keys), 256, arguments)
 }
 

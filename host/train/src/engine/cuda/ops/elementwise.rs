@@ -26,11 +26,6 @@ pub(crate) fn add(x: Ptr<bf16>, y: Ptr<bf16>, count: usize) -> Launch {
 }
 
 /// y (tokens, width) = row places[t] of x, or zeros where that is negative.
-pub(crate) fn scatter_rows(
-    y: Ptr<bf16>,
-    x: Ptr<bf16>,
-    places: Ptr<i32>,
-    (tokens, width): (usize, usize),
-) -> Launch {
+pub(crate) fn scatter_rows(y: Ptr<bf16>, x: Ptr<bf16>, places: Ptr<i32>, (tokens, width): (usize, usize)) -> Launch {
     Launch::new("scatter_rows", tokens, row_threads(width), arguments![y, x, places, width])
 }

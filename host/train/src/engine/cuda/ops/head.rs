@@ -33,16 +33,10 @@ pub(crate) fn log_prob_forward(logits: &Logits, said: &Said) -> Launch {
 }
 
 /// The logits' gradient in their place: bf16, rows 2 `stride` apart. `by_entropy` may be null.
-pub(crate) fn log_prob_backward(
-    logits: &Logits,
-    said: &Said,
-    by_log_prob: Ptr<f32>,
-    by_entropy: Ptr<f32>,
-) -> Launch {
+pub(crate) fn log_prob_backward(logits: &Logits, said: &Said, by_log_prob: Ptr<f32>, by_entropy: Ptr<f32>) -> Launch {
     let Logits { start, rows, vocabulary, stride } = *logits;
     let Said { targets, entropies, lses, .. } = *said;
-    let arguments =
-        arguments![start, by_log_prob, by_entropy, entropies, lses, targets, vocabulary, stride as i64];
+    let arguments = arguments![start, by_log_prob, by_entropy, entropies, lses, targets, vocabulary, stride as i64];
     Launch::new("log_prob_backward", rows, LOG_PROB_THREADS, arguments)
 }
 

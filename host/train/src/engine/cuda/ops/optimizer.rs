@@ -3,6 +3,7 @@
 use half::bf16;
 
 use super::{PARTIALS, THREADS, blocks};
+use crate::engine::cpu::AdamStep;
 use crate::engine::cuda::launch::{Launch, Ptr, arguments};
 
 /// Partial sums that [`sum_of_squares`] leaves for a buffer.
@@ -20,19 +21,6 @@ pub(crate) fn clip(out: Ptr<f32>, partial: Ptr<f64>, count: usize, max_norm: f32
     Launch::new("clip", 1, 1024, arguments![out, partial, count, max_norm])
 }
 
-/// The numbers of one update.
-#[derive(Clone, Copy)]
-pub(crate) struct AdamStep {
-    pub(crate) rate: f32,
-    /// 1 - rate * decay.
-    pub(crate) kept: f32,
-    pub(crate) beta1: f32,
-    pub(crate) beta2: f32,
-    pub(crate) eps: f32,
-    /// 1 - beta1^step, 1 - beta2^step.
-    pub(crate) corrections: [f32; 2],
-}
-
 /// The buffers of one parameter.
 #[derive(Clone, Copy)]
 pub(crate) struct Parameter {
@@ -44,10 +32,10 @@ pub(crate) struct Parameter {
     pub(crate) count: usize,
 }
 
-/// One step, scaled by what [`clip`] left.
+/// One step, its gradient scaled by what [`clip`] left; `step.clip` is not looked at.
 pub(crate) fn adamw(parameter: &Parameter, clipped: Ptr<f32>, step: &AdamStep) -> Launch {
     let Parameter { master, weight, first, second, gradient, count } = *parameter;
-    let AdamStep { rate, kept, beta1, beta2, eps, corrections: [correction1, correction2] } = *step;
+    let AdamStep { rate, kept, beta1, beta2, eps, corrections: [correction1, correction2], .. } = *step;
     let arguments = arguments![
         master,
         weight,

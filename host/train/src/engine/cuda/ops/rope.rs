@@ -55,19 +55,8 @@ pub(crate) fn head_norm_rope_forward(
 ) -> Launch {
     let Heads { queries, keys, width } = heads;
     let (y_stride, x_stride) = (y.stride, x.stride);
-    let arguments = arguments![
-        y.start,
-        x.start,
-        query_weight,
-        key_weight,
-        table,
-        tokens,
-        queries,
-        keys,
-        y_stride,
-        x_stride,
-        eps
-    ];
+    let arguments =
+        arguments![y.start, x.start, query_weight, key_weight, table, tokens, queries, keys, y_stride, x_stride, eps];
     let blocks = (tokens * (queries + keys)).div_ceil(THREADS / 32);
     Launch::new(format!("head_norm_rope_forward_{width}"), blocks, THREADS, arguments)
 }

@@ -83,9 +83,9 @@ pub(crate) fn partials(rows: usize) -> usize {
     rows.min(PARTIALS)
 }
 
-/// out (width) += the sum of `count` rows of partial sums.
-pub(crate) fn add_partials(out: Ptr<f32>, partial: Ptr<f32>, count: usize, width: usize) -> Launch {
-    Launch::new("add_partials", blocks(width), THREADS, arguments![out, partial, count, width])
+/// out (width) += the sum of `count` rows of partial sums, which lie `stride` apart.
+pub(crate) fn add_partials(out: Ptr<f32>, partial: Ptr<f32>, count: usize, width: usize, stride: usize) -> Launch {
+    Launch::new("add_partials", blocks(width), THREADS, arguments![out, partial, count, width, stride])
 }
 
 /// Leaves [`partials`] of the sums of columns of x (rows, width), whose rows are `stride` apart.

@@ -71,7 +71,7 @@ fn check(lengths: &[usize], heads: Heads) {
         for launch in ops::attention_backward(parts(&d_qkv), &from, &packed) {
             machine.run(&launch);
         }
-        vec![wide(o.values()), wide(lse.values()), wide(d_qkv.values())]
+        vec![wide(&o.values()), wide(&lse.values()), wide(&d_qkv.values())]
     });
     let Some(outputs) = outputs else { return };
     let expected = case.expected();

@@ -51,8 +51,7 @@ fn check(heads: Heads, splits: usize) {
         let qkv = Buffer::new(&qkv);
         let (row_slots, row_lengths) = (Buffer::new(&row_slots), Buffer::new(&lengths));
         let positions = Buffer::new(&lengths.map(|length| length - 1));
-        let cache =
-            Cache { keys: key_buffer.ptr(), values: value_buffer.ptr(), slots, max_length, heads }.layer(layer);
+        let cache = Cache { keys: key_buffer.ptr(), values: value_buffer.ptr(), slots, max_length, heads }.layer(layer);
         let all = Rows::new(qkv.ptr(), stride);
         let new = [all.from(queries * width), all.from((queries + keys) * width)];
         machine.run(&ops::kv_append(&cache, new, row_slots.ptr(), positions.ptr(), rows));
@@ -62,9 +61,10 @@ fn check(heads: Heads, splits: usize) {
         for launch in ops::attention_decode(o.ptr(), partial.ptr(), all, &cache, per_row, rows, splits) {
             machine.run(&launch);
         }
-        vec![wide(o.values())]
+        vec![wide(&o.values()), wide(&key_buffer.values()[..layer_len])]
     });
     let Some(outputs) = outputs else { return };
+    close("the other layer", &outputs[1], &wide(&k_cache[..layer_len]), 0.0);
 
     // The same on plain arrays: append, then attend.
     let place = |slot: i32, head: usize, key: usize| {
@@ -112,7 +112,7 @@ fn copied_slots_are_equal_as_far_as_asked() {
         let cache = Cache { keys: keys.ptr(), values: values.ptr(), slots, max_length, heads };
         let lists = [[1, 1], [0, 2], lengths].map(|list| Buffer::new(&list));
         machine.run(&ops::kv_copy(&cache, lists.each_ref().map(|list| list.ptr()), 2, layers));
-        vec![wide(keys.values()), wide(values.values())]
+        vec![wide(&keys.values()), wide(&values.values())]
     });
     let Some(outputs) = outputs else { return };
     for (got, start) in outputs.iter().zip([wide(&k_cache), wide(&v_cache)]) {

@@ -28,23 +28,20 @@ fn check(rows: usize, vocabulary: usize, stride: usize, has_entropy: bool) {
         let [log_probs, entropies, lses] = [(); 3].map(|()| Buffer::unwritten(rows));
         let (by_log_prob, by_entropy) = (Buffer::new(&by_log_prob), Buffer::new(&by_entropy));
         let logits = Logits { start: x.ptr(), rows, vocabulary, stride };
-        let said = Said {
-            targets: targets.ptr(),
-            log_probs: log_probs.ptr(),
-            entropies: entropies.ptr(),
-            lses: lses.ptr(),
-        };
+        let said =
+            Said { targets: targets.ptr(), log_probs: log_probs.ptr(), entropies: entropies.ptr(), lses: lses.ptr() };
         machine.run(&ops::log_prob_forward(&logits, &said));
         let by_entropy = if has_entropy { by_entropy.ptr() } else { Ptr::NULL };
         machine.run(&ops::log_prob_backward(&logits, &said, by_log_prob.ptr(), by_entropy));
         // bf16, in the first half of each row.
         let half = |bits: u32| f64::from(bf16::from_bits(bits as u16));
-        let words = x.values().chunks(stride).flat_map(|row| &row[..vocabulary.div_ceil(2)]);
+        let values = x.values();
+        let words = values.chunks(stride).flat_map(|row| &row[..vocabulary.div_ceil(2)]);
         let slopes: Vec<f64> =
             words.flat_map(|word| [half(word.to_bits() & 0xffff), half(word.to_bits() >> 16)]).collect();
         let each = vocabulary.div_ceil(2) * 2;
         let slopes = slopes.chunks(each).flat_map(|row| &row[..vocabulary]).copied().collect();
-        vec![wide(log_probs.values()), wide(entropies.values()), wide(lses.values()), slopes]
+        vec![wide(&log_probs.values()), wide(&entropies.values()), wide(&lses.values()), slopes]
     });
     let Some(outputs) = outputs else { return };
 
@@ -66,12 +63,9 @@ fn check(rows: usize, vocabulary: usize, stride: usize, has_entropy: bool) {
             slopes.push(f64::from(by_log_prob[row]) * (hit - p) + by_entropy * information);
         }
     }
-    for (got, (want, relative)) in outputs.iter().zip([
-        (log_probs, 1e-5),
-        (entropies, 1e-5),
-        (lses, 1e-5),
-        (slopes, ONE_ROUNDING),
-    ]) {
+    for (got, (want, relative)) in
+        outputs.iter().zip([(log_probs, 1e-5), (entropies, 1e-5), (lses, 1e-5), (slopes, ONE_ROUNDING)])
+    {
         close(&format!("{rows} rows of {vocabulary}"), got, &want, relative);
     }
 }

@@ -5,8 +5,10 @@
 mod attention;
 mod compile;
 mod decode;
+mod decoder;
 mod head;
 mod optimizer;
+mod passes;
 mod rope;
 mod rows;
 mod sampling;

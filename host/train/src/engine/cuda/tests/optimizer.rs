@@ -3,11 +3,19 @@
 use half::bf16;
 
 use super::{Numbers, close, in_every_order, wide};
+use crate::engine::cpu::AdamStep;
 use crate::engine::cuda::emulator::Buffer;
-use crate::engine::cuda::ops::{self, AdamStep, Parameter};
+use crate::engine::cuda::ops::{self, Parameter};
 
-const STEP: AdamStep =
-    AdamStep { rate: 0.1, kept: 0.99, beta1: 0.9, beta2: 0.95, eps: 1e-8, corrections: [0.271, 0.142_625] };
+const STEP: AdamStep = AdamStep {
+    rate: 0.1,
+    kept: 0.99,
+    beta1: 0.9,
+    beta2: 0.95,
+    eps: 1e-8,
+    corrections: [0.271, 0.142_625],
+    clip: 1.0, // of the processor's step
+};
 
 #[test]
 fn an_update_equals_its_formula() {
@@ -28,7 +36,8 @@ fn check(counts: [usize; 2], max_norm: f32) {
         let (partial, clipped) = (Buffer::unwritten(partials.iter().sum()), Buffer::unwritten(2));
         let buffers = starts.each_ref().map(|[master, gradient, first, second]| {
             let weight = Buffer::<bf16>::unwritten(master.len());
-            let floats = [Buffer::new(master), Buffer::new(gradient), Buffer::new(first), Buffer::new(&positive(second))];
+            let floats =
+                [Buffer::new(master), Buffer::new(gradient), Buffer::new(first), Buffer::new(&positive(second))];
             (floats, weight)
         });
         let mut at = 0;
@@ -37,14 +46,14 @@ fn check(counts: [usize; 2], max_norm: f32) {
             at += ops::square_partials(count);
         }
         machine.run(&ops::clip(clipped.ptr(), partial.ptr(), at, max_norm));
-        let mut outputs = vec![wide(clipped.values())];
+        let mut outputs = vec![wide(&clipped.values())];
         for ((floats, weight), count) in buffers.iter().zip(counts) {
             let [master, gradient, first, second] = floats.each_ref().map(|buffer| buffer.ptr());
             let parameter = Parameter { master, weight: weight.ptr(), first, second, gradient, count };
             machine.run(&ops::adamw(&parameter, clipped.ptr(), &STEP));
-            outputs.push(wide(floats[0].values()));
-            outputs.push(wide(weight.values()));
-            outputs.push([wide(floats[2].values()), wide(floats[3].values())].concat());
+            outputs.push(wide(&floats[0].values()));
+            outputs.push(wide(&weight.values()));
+            outputs.push([wide(&floats[2].values()), wide(&floats[3].values())].concat());
         }
         outputs
     });
@@ -56,7 +65,7 @@ fn check(counts: [usize; 2], max_norm: f32) {
     close("clip", &outputs[0], &[factor, norm], 1e-6);
     for (outputs, [master, gradient, first, second]) in outputs[1..].chunks(3).zip(&starts) {
         let (mut w, g, mut m, mut v) = (wide(master), wide(gradient), wide(first), wide(&positive(second)));
-        let AdamStep { rate, kept, beta1, beta2, eps, corrections } = STEP;
+        let AdamStep { rate, kept, beta1, beta2, eps, corrections, .. } = STEP;
         let [rate, kept, b1, b2, eps] = [rate, kept, beta1, beta2, eps].map(f64::from);
         for i in 0..w.len() {
             let g = g[i] * factor;
@@ -92,7 +101,7 @@ fn a_gradient_that_is_no_number_changes_nothing() {
                 count: 2,
             };
             machine.run(&ops::adamw(&parameter, clipped.ptr(), &STEP));
-            vec![wide(master.values()), wide(first.values()), wide(second.values())]
+            vec![wide(&master.values()), wide(&first.values()), wide(&second.values())]
         });
         let Some(outputs) = outputs else { return };
         // 1e30 squared is no f32, but its norm is, and clipping makes it harmless.

@@ -40,11 +40,11 @@ fn check(tokens: usize, heads: Heads, has_norm: bool) {
         let dy = Rows::new(slopes.ptr(), stride);
         machine.run(&ops::head_norm_rope_backward(dy, partial.ptr(), x_rows, weights, table.ptr(), tokens, heads, eps));
         if has_norm {
-            machine.run(&ops::add_partials(dw.ptr(), partial.ptr(), partials, 2 * width));
+            machine.run(&ops::add_partials(dw.ptr(), partial.ptr(), partials, 2 * width, 2 * width));
         }
         // In place, as the sampler does it.
         machine.run(&ops::head_norm_rope_forward(x_rows, x_rows, weights, table.ptr(), tokens, heads, eps));
-        vec![wide(turned.values()), wide(x.values()), wide(slopes.values()), wide(dw.values())]
+        vec![wide(&turned.values()), wide(&x.values()), wide(&slopes.values()), wide(&dw.values())]
     });
     let Some(outputs) = outputs else { return };
 

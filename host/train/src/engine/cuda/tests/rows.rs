@@ -23,7 +23,7 @@ fn embeddings_are_gathered_and_their_gradients_added_by_id() {
         let pointers = lists.each_ref().map(|list| list.ptr());
         let count = occurrences.distinct.len();
         machine.run(&ops::embedding_backward(gradient.ptr(), dy.ptr(), pointers, count, width));
-        vec![wide(y.values()), wide(gradient.values())]
+        vec![wide(&y.values()), wide(&gradient.values())]
     });
     let Some(outputs) = outputs else { return };
 
@@ -64,8 +64,8 @@ fn check_rms_norm(rows: usize, width: usize, has_base: bool) {
         let from = (x.ptr(), weight.ptr(), dy.ptr());
         let residual = if has_base { base.ptr() } else { Ptr::NULL };
         machine.run(&ops::rms_norm_backward(dx.ptr(), partial.ptr(), residual, from, shape, eps));
-        machine.run(&ops::add_partials(dw.ptr(), partial.ptr(), partials, width));
-        vec![wide(y.values()), wide(dx.values()), wide(dw.values())]
+        machine.run(&ops::add_partials(dw.ptr(), partial.ptr(), partials, width, width));
+        vec![wide(&y.values()), wide(&dx.values()), wide(&dw.values())]
     });
     let Some(outputs) = outputs else { return };
 
@@ -97,9 +97,9 @@ fn biases_are_added_and_their_gradients_are_column_sums() {
             let (x, bias, sums) = (Buffer::new(&x), Buffer::new(&bias), Buffer::new(&start));
             let partial = Buffer::unwritten(ops::partials(rows) * width);
             machine.run(&ops::column_sums(partial.ptr(), x.ptr(), (rows, width), width));
-            machine.run(&ops::add_partials(sums.ptr(), partial.ptr(), ops::partials(rows), width));
+            machine.run(&ops::add_partials(sums.ptr(), partial.ptr(), ops::partials(rows), width, width));
             machine.run(&ops::bias_add(x.ptr(), bias.ptr(), (rows, width)));
-            vec![wide(x.values()), wide(sums.values())]
+            vec![wide(&x.values()), wide(&sums.values())]
         });
         let Some(outputs) = outputs else { return };
         let (x, bias, mut sums) = (wide(&x), wide(&bias), wide(&start));
@@ -126,7 +126,7 @@ fn swiglu_equals_its_formula() {
             machine.run(&ops::swiglu_forward(y.ptr(), gate_up.ptr(), shape));
             // In place, with the result once more.
             machine.run(&ops::swiglu_backward(gate_up.ptr(), again.ptr(), gate_up.ptr(), dy.ptr(), shape));
-            vec![wide(y.values()), wide(again.values()), wide(gate_up.values())]
+            vec![wide(&y.values()), wide(&again.values()), wide(&gate_up.values())]
         });
         let Some(outputs) = outputs else { return };
         let (gate_up, dy) = (wide(&gate_up), wide(&dy));
@@ -163,11 +163,11 @@ fn helpers_do_what_they_say() {
         machine.run(&ops::add(x.ptr(), y.ptr(), count));
         machine.run(&ops::scatter_rows(scattered.ptr(), rows.ptr(), places.ptr(), (5, width)));
         vec![
-            wide(rounded.values()),
-            wide(widened.values()),
-            wide(floats.values()),
-            wide(x.values()),
-            wide(scattered.values()),
+            wide(&rounded.values()),
+            wide(&widened.values()),
+            wide(&floats.values()),
+            wide(&x.values()),
+            wide(&scattered.values()),
         ]
     });
     let Some(outputs) = outputs else { return };

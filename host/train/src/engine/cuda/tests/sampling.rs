@@ -63,7 +63,7 @@ fn check(logits: &[f32]) {
             uniforms: uniforms.ptr(),
         };
         machine.run(&ops::sample(tokens.ptr(), log_probs.ptr(), &logits, &draws));
-        vec![wide(tokens.values()), wide(log_probs.values())]
+        vec![wide(&tokens.values()), wide(&log_probs.values())]
     });
     let Some(outputs) = outputs else { return };
 
