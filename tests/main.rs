@@ -8,6 +8,8 @@ mod architecture;
 mod checkpoints;
 /// `rewarden config`.
 mod config;
+/// `rewarden config import`: configs of verl, TRL and tinker-cookbook.
+mod config_import;
 /// `rewarden dpo`.
 mod dpo;
 /// Environments: whole episodes, their faults, forks by replay, tools.
@@ -58,6 +60,8 @@ mod rescore;
 mod reward_models;
 /// `rewarden rl`, and that nothing but the plugin teaches.
 mod rl;
+/// What a run learns from: Parquet, mixtures, masks.
+mod rows;
 /// A rubric over real plugins: who is asked, what a fault costs, quarantine, swaps and shadows.
 mod rubric;
 /// `rewarden run`, and every shipped config.

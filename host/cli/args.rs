@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use config::{ConfigDocsArgs, ConfigVerb};
+pub(crate) use config::{ConfigDocsArgs, ConfigImportArgs, ConfigVerb, Recipe, System};
 pub(crate) use plugin::{BenchArgs, BuildArgs, CheckArgs, InspectArgs, NewArgs, PluginVerb, TestArgs};
 
 /// Train language models with sandboxed WebAssembly rewards.
@@ -46,7 +46,7 @@ pub(crate) enum Verb {
     Swap(SwapArgs),
     /// Score a run's rollouts again: the same bits, or another plugin's opinion
     Rescore(RescoreArgs),
-    /// What a config may say
+    /// What a config may say, and configs of other systems as ours
     #[command(subcommand)]
     Config(ConfigVerb),
     /// Write, build, test, measure and look into plugins

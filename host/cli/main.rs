@@ -59,6 +59,7 @@ fn dispatch(args: Args) -> Result<ExitCode> {
         Verb::Swap(args) => swap::run(args),
         Verb::Rescore(args) => rescore::run(args),
         Verb::Config(ConfigVerb::Docs(args)) => config::docs::run(args),
+        Verb::Config(ConfigVerb::Import(args)) => config::import::run(args),
         Verb::Plugin(PluginVerb::New(args)) => plugin::new::run(args),
         Verb::Plugin(PluginVerb::Build(args)) => plugin::build::run(args),
         Verb::Plugin(PluginVerb::Test(args)) => plugin::test::run(args),

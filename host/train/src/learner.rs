@@ -46,6 +46,7 @@ pub(crate) struct Plan {
     pub(crate) retention: Retention,
     pub(crate) adam: AdamConfig,
     pub(crate) device: Device,
+    pub(crate) gradient_checkpointing: bool,
     /// What a reader of the checkpoint has to know about the model beside its own files.
     pub(crate) about: Option<About>,
 }
@@ -91,6 +92,7 @@ impl Learner {
             None => start()?,
         };
         let policy = plan.device.place(policy)?;
+        let policy = policy.with_gradient_checkpointing(plan.gradient_checkpointing);
         let optimizer = match &checkpoint {
             Some(checkpoint) => Optimizer::read(&policy, &plan.adam, &dir.folder(checkpoint).join(OPTIMIZER))?,
             None => Optimizer::new(&policy, &plan.adam)?,

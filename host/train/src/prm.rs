@@ -39,6 +39,7 @@ pub(crate) fn prm(config: &RunConfig, material: &mut Material, observe: Observer
         retention: Retention::of(config, options.keep_last),
         adam: options.adam.clone(),
         device: config.device,
+        gradient_checkpointing: config.gradient_checkpointing,
         about: Some(About::of(config)?),
     };
     let read = |folder: &Path| start::read(config, folder);

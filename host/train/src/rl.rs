@@ -50,6 +50,7 @@ pub(crate) fn rl(config: &RunConfig, material: &Material, rewards: &mut Rewards,
         retention: Retention::of(config, options.keep_last),
         adam: options.adam.clone(),
         device: config.device,
+        gradient_checkpointing: config.gradient_checkpointing,
         about: None,
     };
     plugin_store::check_resumed(&config.log_path, rubric)?;

@@ -9,6 +9,7 @@ use crate::model::Policy;
 use crate::renderer::Renderer;
 use crate::sampler::{End, Next, Progress, Request, Sampled, Sampler, Sampling};
 use crate::seed::{self, Purpose};
+use crate::tokenizer::Tokenizer;
 
 /// One finished attempt.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub struct Plan<'a> {
     pub group_size: usize,
     /// How tokens are drawn.
     pub sampling: &'a Sampling,
+    /// Texts that end an answer, themselves included; beside the tokens that do.
+    pub stop: &'a [String],
     /// The run's seed.
     pub seed: u64,
     /// What the attempts are for.
@@ -76,7 +79,7 @@ pub fn roll_out(
         Ok(Request { prompt: renderer.prompt(task.conversation())?, seeds })
     };
     let requests: Vec<Request> = tasks.iter().enumerate().map(request).collect::<Result<_>>()?;
-    let guide = |tokens: &[u32]| match tokens.last().is_some_and(|&token| renderer.tokenizer().stops(token)) {
+    let guide = |tokens: &[u32]| match stops(tokens, renderer.tokenizer(), plan.stop) {
         true => Next::Stop,
         false => Next::Draw,
     };
@@ -92,6 +95,16 @@ pub fn roll_out(
         Ok(Rollout { sample, prompt: requests[group].prompt.clone(), sampled })
     };
     sampled.into_iter().enumerate().map(rollout).collect()
+}
+
+/// Whether a sample ends with its newest token: one that says so, or that completes a text that does.
+fn stops(tokens: &[u32], tokenizer: &Tokenizer, stop: &[String]) -> bool {
+    let completes = |text: &String| {
+        // A token is at least a byte: more of them than the text has bytes cannot matter.
+        let tail = &tokens[tokens.len().saturating_sub(text.len() + 1)..];
+        tokenizer.decode(tail).is_ok_and(|tail| tail.contains(text))
+    };
+    tokens.last().is_some_and(|&token| tokenizer.stops(token)) || stop.iter().any(completes)
 }
 
 fn trajectory(task: &Task, attempt: usize, renderer: &Renderer, sampled: &Sampled, plan: &Plan) -> Result<Sample> {
@@ -116,5 +129,27 @@ impl Rollout {
         let tokens = self.prompt.iter().chain(&self.sampled.tokens).copied().collect();
         let trained = self.prompt.iter().map(|_| false).chain(self.sampled.mask.iter().copied()).collect();
         Datum { tokens, trained }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_ends_a_sample_however_its_tokens_are_cut() {
+        let tokenizer = Tokenizer::learn(&["#### 42 and so on".to_owned(), "4 + 2".to_owned()]).unwrap();
+        #[track_caller]
+        fn check(tokenizer: &Tokenizer, text: &str, stop: &[&str], expected: bool) {
+            let tokens = tokenizer.encode(text).unwrap();
+            let stop: Vec<String> = stop.iter().map(|&text| text.to_owned()).collect();
+            assert_eq!(stops(&tokens, tokenizer, &stop), expected, "{text:?} {stop:?}");
+        }
+        check(&tokenizer, "4 + 2", &["####"], false);
+        check(&tokenizer, "4 + 2 ####", &["x", "####"], true);
+        check(&tokenizer, "#### 42", &["42"], true);
+        check(&tokenizer, "", &["####"], false);
+        check(&tokenizer, "4 + 2", &[], false);
+        assert!(stops(&[tokenizer.id("<|im_end|>").unwrap()], &tokenizer, &[]));
     }
 }

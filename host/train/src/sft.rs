@@ -35,6 +35,7 @@ pub(crate) fn sft(config: &RunConfig, material: &Material, observe: Observer) ->
         retention: Retention::of(config, options.keep_last),
         adam: options.adam.clone(),
         device: config.device,
+        gradient_checkpointing: config.gradient_checkpointing,
         about: None,
     };
     let read = |folder: &Path| start::read_policy(config, folder);

@@ -57,6 +57,10 @@ pub struct RunConfig {
     /// The adapters' share is `lora_alpha / lora_rank`.
     #[serde(default = "lora_alpha")]
     pub lora_alpha: f64,
+    /// Whether training keeps only what came into each layer and computes the rest once more: less memory for a third more
+    /// work, and the same gradient.
+    #[serde(default)]
+    pub gradient_checkpointing: bool,
     /// Adapters on the projections of attention.
     #[serde(default = "yes")]
     pub train_attn: bool,
@@ -327,6 +331,8 @@ pub struct EvalConfig {
     pub top_k: usize,
     /// Draws among the likeliest tokens whose probabilities reach this sum.
     pub top_p: f64,
+    /// Texts that end an answer, themselves included.
+    pub stop: Vec<String>,
     /// Model folder or checkpoint to evaluate instead of this run's stages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_checkpoint_path: Option<PathBuf>,
@@ -376,6 +382,7 @@ impl Default for EvalConfig {
             temperature: 1.0,
             top_k: 0,
             top_p: 1.0,
+            stop: vec![],
             load_checkpoint_path: None,
             data: None,
         }

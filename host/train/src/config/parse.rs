@@ -56,6 +56,11 @@ impl RunConfig {
         for (key, sampling) in [("rl", self.rl.sampling()), ("eval", self.eval.sampling())] {
             check_sampling(key, &sampling)?;
         }
+        for (key, stop) in [("rl.stop", &self.rl.stop), ("eval.stop", &self.eval.stop)] {
+            if stop.iter().any(String::is_empty) {
+                return Err(Error::config(key, "an empty text would end every answer at its first token"));
+            }
+        }
         if let Some(k) = self.eval.k.iter().find(|&&k| k == 0 || k > self.eval.num_samples) {
             let message =
                 format!("pass@{k} needs between 1 and `eval.num_samples` = {} samples", self.eval.num_samples);
@@ -193,6 +198,7 @@ mod tests {
         check(MINIMAL, &["seed"], "takes key=value");
         check(MINIMAL, &["seed.x=1"], "`seed`");
         check(MINIMAL, &["rl.temperature=-1"], "`rl.temperature`");
+        check(MINIMAL, &["rl.stop=['']"], "`rl.stop`: an empty text");
         check(MINIMAL, &["eval.k=[9]"], "pass@9 needs");
         check(MINIMAL, &["eval.temperature=0"], "`eval.num_samples`: with `eval.temperature` = 0");
         check(MINIMAL, &["eval.data.arithmetic.number_max=0"], "`eval.data.arithmetic.number_max`");

@@ -76,6 +76,8 @@ pub struct RlConfig {
     pub top_k: usize,
     /// Draws among the likeliest tokens whose probabilities reach this sum.
     pub top_p: f64,
+    /// Texts that end an answer, themselves included.
+    pub stop: Vec<String>,
     /// Steps between evaluations, as `[eval]` says and beginning before the first step; 0 never. Without held-out rows
     /// there are none.
     pub eval_every: usize,
@@ -165,6 +167,7 @@ impl Default for RlConfig {
             temperature: 1.0,
             top_k: 0,
             top_p: 1.0,
+            stop: vec![],
             eval_every: 20,
             save_every: 20,
             keep_last: 0,

@@ -84,6 +84,7 @@ impl<'a> Exam<'a> {
             let plan = Plan {
                 group_size: options.num_samples,
                 sampling: &sampling,
+                stop: &options.stop,
                 seed: config.seed,
                 purpose: Purpose::Evaluation,
                 step: 0,

@@ -75,6 +75,7 @@ fn attempt(
     let plan = Plan {
         group_size: options.group_size,
         sampling: &sampling,
+        stop: &options.stop,
         seed: config.seed,
         purpose: Purpose::Rollouts,
         step,

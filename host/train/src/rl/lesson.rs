@@ -147,9 +147,10 @@ fn lesson(
     if options.mask_truncated_completions && rollout.sample.stop_reason == StopReason::MaxTokens {
         return None;
     }
-    let sampled_log_probs = rollout.sampled.log_probs.clone();
+    let sampled_log_probs = rollout.sampled.drawn(&rollout.sampled.log_probs);
     let experience = Experience { group, sampled_log_probs, ..Experience::default() };
-    Some(Lesson { index, datum: rollout.datum(), advantages: advantages[index].clone()?, experience })
+    let advantages = rollout.sampled.drawn(advantages[index].as_ref()?);
+    Some(Lesson { index, datum: rollout.datum(), advantages, experience })
 }
 
 /// Asks the reference what it thinks of every lesson and, where the reward pays for the divergence, charges each token

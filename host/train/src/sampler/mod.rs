@@ -55,6 +55,13 @@ pub struct Sampled {
     pub end: End,
 }
 
+impl Sampled {
+    /// Of one value per token those of tokens that the model said.
+    pub(crate) fn drawn<T: Copy>(&self, values: &[T]) -> Vec<T> {
+        values.iter().zip(&self.mask).filter(|(_, drawn)| **drawn).map(|(value, _)| *value).collect()
+    }
+}
+
 /// Why a sample ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {

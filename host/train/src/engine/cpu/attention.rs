@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use super::lanes::{dot, exp, exp_all, max, vectorised};
 use super::matrix::{Into, View, ViewMut, product};
+use super::scratch::scratch;
 
 /// Queries at a time.
 const TILE: usize = 64;
@@ -84,8 +85,14 @@ pub(super) fn attend(out: &mut [f32], log_sums: &mut [f32], inputs: Inputs, sequ
         sums.push(sum);
         rest = (more_out, more_sums);
     }
-    tiles.into_par_iter().zip(outs).zip(sums).for_each_init(Vec::new, |scores, (((first, queries), out), sums)| {
-        vectorised(|| tile(out, sums, inputs, first, queries, scores));
+    tiles.into_par_iter().zip(outs).zip(sums).for_each(|(((first, queries), out), sums)| {
+        let size = queries.len() * (queries.end - first);
+        scratch(size, |scores| {
+            vectorised(
+                #[inline(always)]
+                || tile(out, sums, inputs, first, queries, scores),
+            )
+        });
     });
 }
 
@@ -96,17 +103,9 @@ fn tiles(sequence: &Range<usize>) -> impl Iterator<Item = (usize, Range<usize>)>
 }
 
 #[inline(always)]
-fn tile(
-    mut out: ViewMut,
-    mut sums: ViewMut,
-    inputs: Inputs,
-    first: usize,
-    queries: Range<usize>,
-    scores: &mut Vec<f32>,
-) {
+fn tile(mut out: ViewMut, mut sums: ViewMut, inputs: Inputs, first: usize, queries: Range<usize>, scores: &mut [f32]) {
     let Inputs { rotated, qkv, shape } = inputs;
-    let (rows, seen, before) = (queries.len(), first..queries.end, queries.start - first);
-    let scores = scratch(scores, rows * seen.len());
+    let (seen, before) = (first..queries.end, queries.start - first);
     for head in 0..shape.heads {
         let key_head = head / shape.group();
         let q = rotated.rows(queries.clone()).columns(shape.query(head));
@@ -149,12 +148,17 @@ pub(super) fn attend_back(dqkv: &mut [f32], inputs: Inputs, outputs: Outputs, se
         let heads = queries.zip(keys).enumerate();
         jobs.extend(heads.map(|(head, (dq, (dk, dv)))| (sequence.clone(), head, dq, dk, dv)));
     }
-    jobs.into_par_iter().for_each_init(
-        || (Vec::new(), Vec::new()),
-        |scratch, (sequence, head, dq, dk, dv)| {
-            vectorised(|| key_head(dq, dk, dv, inputs, outputs, sequence, head, scratch));
-        },
-    );
+    jobs.into_par_iter().for_each(|(sequence, head, dq, dk, dv)| {
+        let size = sequence.len().min(TILE) * sequence.len();
+        scratch(size, |p| {
+            scratch(size, |dp| {
+                vectorised(
+                    #[inline(always)]
+                    || key_head(dq, dk, dv, inputs, outputs, sequence, head, (p, dp)),
+                )
+            })
+        });
+    });
 }
 
 /// The gradient by one key head of one sequence, and by all its queries.
@@ -168,7 +172,7 @@ fn key_head(
     outputs: Outputs,
     sequence: Range<usize>,
     key_head: usize,
-    (p, dp): &mut (Vec<f32>, Vec<f32>),
+    (p, dp): (&mut [f32], &mut [f32]),
 ) {
     let Inputs { rotated, qkv, shape } = inputs;
     let gradient = View::of(outputs.gradient, shape.queries());
@@ -178,7 +182,7 @@ fn key_head(
     }
     for (first, queries) in tiles(&sequence) {
         let (rows, seen) = (queries.len(), first..queries.end);
-        let (p, dp) = (scratch(p, rows * seen.len()), scratch(dp, rows * seen.len()));
+        let (p, dp) = (&mut p[..rows * seen.len()], &mut dp[..rows * seen.len()]);
         let k = rotated.rows(seen.clone()).columns(shape.key(key_head));
         let v = qkv.rows(seen.clone()).columns(shape.value(key_head));
         for in_group in 0..shape.group() {
@@ -222,12 +226,4 @@ fn scores_back(
     }
     p[visible..].fill(0.0);
     dp[visible..].fill(0.0);
-}
-
-/// The first `length` numbers of a buffer that grows when it must; they may be anything.
-fn scratch(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
-    if buffer.len() < length {
-        buffer.resize(length, 0.0);
-    }
-    &mut buffer[..length]
 }

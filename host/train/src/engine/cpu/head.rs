@@ -4,13 +4,16 @@
 //! Of a target t: log p_t = z_t - ln sum_j e^(z_j), and the entropy H = - sum_j p_j log p_j. Backwards, with the slopes
 //! c by log p_t and h by H: dz_j = c ([j = t] - p_j) - h p_j (log p_j + H).
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::lanes::{dot, exp_all, max, vectorised};
 use super::linear::{add, project, project_back, shares};
 use super::matrix::{Into, View, ViewMut};
 use super::norm::{rms_norm, rms_norm_back};
-use super::{Cpu, sized};
+use super::scratch::scratch;
+use super::{Cpu, Parts, sized};
 use crate::engine::Said;
 use crate::model::Head;
 
@@ -26,24 +29,35 @@ impl Cpu<'_> {
         (LOGITS / self.spec.head.out).max(PART)
     }
 
-    /// The final norm of the places' rows of x, in rows of their own.
-    fn normed(&self, x: &[f32], places: &[usize]) -> (Vec<f32>, Vec<f32>) {
+    /// The places' rows of x, and their final norm.
+    fn normed(&self, rows: &mut [f32], normed: &mut [f32], x: &[f32], places: &[usize]) {
         let hidden = self.spec.hidden;
-        let rows: Vec<f32> = places.iter().flat_map(|&at| &x[at * hidden..(at + 1) * hidden]).copied().collect();
-        let mut normed = vec![0.0; rows.len()];
-        vectorised(|| rms_norm(&mut normed, &rows, self.weights.at(&self.spec.norm), self.spec.eps));
-        (rows, normed)
+        for (row, &place) in rows.chunks_exact_mut(hidden).zip(places) {
+            row.copy_from_slice(&x[place * hidden..(place + 1) * hidden]);
+        }
+        let norm = self.weights.at(&self.spec.norm);
+        vectorised(
+            #[inline(always)]
+            || rms_norm(normed, rows, norm, self.spec.eps),
+        );
     }
 
     /// What is said at each place.
     pub(super) fn said(&self, x: &[f32], entropies: bool) -> Said {
+        let (hidden, out) = (self.spec.hidden, self.spec.head.out);
         let part = |(places, targets): (&[usize], &[u32])| {
-            let (_, normed) = self.normed(x, places);
-            let mut logits = vec![0.0; places.len() * self.spec.head.out];
-            self.logits(&mut logits, &normed);
-            let rows = logits.chunks_exact_mut(self.spec.head.out).zip(targets);
-            vectorised(|| {
-                rows.map(|(logits, &target)| self.one(logits, target as usize, entropies)).collect::<Vec<_>>()
+            scratch(places.len() * (2 * hidden + out), |all| {
+                let (rows, all) = all.split_at_mut(places.len() * hidden);
+                let (normed, logits) = all.split_at_mut(places.len() * hidden);
+                self.normed(rows, normed, x, places);
+                self.logits(logits, normed);
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        let rows = logits.chunks_exact_mut(out).zip(targets);
+                        rows.map(|(logits, &target)| self.one(logits, target as usize, entropies)).collect::<Vec<_>>()
+                    },
+                )
             })
         };
         let said: Vec<Vec<(f32, f32)>> =
@@ -75,42 +89,60 @@ impl Cpu<'_> {
         let dx = sized(dx, self.batch.ids.len() * hidden);
         dx.fill(0.0);
         for start in (0..self.batch.places.len()).step_by(self.places_at_once()) {
-            let end = self.batch.places.len().min(start + self.places_at_once());
-            self.said_back_of(x, slopes, start..end, dx, into);
+            let asked = start..self.batch.places.len().min(start + self.places_at_once());
+            scratch(asked.len() * (3 * hidden + self.spec.head.out), |all| {
+                self.said_back_of(x, slopes, asked, dx, into, all);
+            });
         }
     }
 
-    fn said_back_of(&self, x: &[f32], slopes: &Said, asked: std::ops::Range<usize>, dx: &mut [f32], into: &mut [f32]) {
+    fn said_back_of(
+        &self,
+        x: &[f32],
+        slopes: &Said,
+        asked: Range<usize>,
+        dx: &mut [f32],
+        into: &mut [f32],
+        buffer: &mut [f32],
+    ) {
         let (head, hidden) = (&self.spec.head, self.spec.hidden);
         let places = &self.batch.places[asked.clone()];
-        let (rows, normed) = self.normed(x, places);
-        let mut dz = vec![0.0; places.len() * head.out];
-        let mut drows = vec![0.0; rows.len()];
+        let (rows, buffer) = buffer.split_at_mut(places.len() * hidden);
+        let (normed, buffer) = buffer.split_at_mut(places.len() * hidden);
+        let (drows, dz) = buffer.split_at_mut(places.len() * hidden);
         let norm = self.weights.at(&self.spec.norm);
-        let is_trained = self.spec.trained(&self.spec.norm);
         let parts = dz.par_chunks_mut(PART * head.out).zip(drows.par_chunks_mut(PART * hidden));
-        let parts = parts.zip(normed.par_chunks(PART * hidden)).zip(rows.par_chunks(PART * hidden)).enumerate();
-        let norms: Vec<Option<Vec<f32>>> = parts
-            .map(|(part, (((dz, drows), normed), rows))| {
-                self.logits(dz, normed);
-                for (row, dz) in dz.chunks_exact_mut(head.out).enumerate() {
-                    let at = asked.start + part * PART + row;
-                    let entropy = slopes.entropies.get(at).copied().unwrap_or(0.0);
-                    vectorised(|| self.one_back(dz, self.batch.targets[at] as usize, slopes.values[at], entropy));
-                }
-                let mut dnormed = vec![0.0; drows.len()];
-                let mut dnormed_rows = ViewMut::of(&mut dnormed, hidden);
-                project_back(&mut dnormed_rows, View::of(dz, head.out), head, self.weights);
-                let mut dnorm = is_trained.as_ref().map(|_| vec![0.0; hidden]);
-                vectorised(|| rms_norm_back(drows, rows, norm, &dnormed, self.spec.eps, dnorm.as_deref_mut()));
-                dnorm
-            })
-            .collect();
+        let parts = parts.zip(normed.par_chunks_mut(PART * hidden)).zip(rows.par_chunks_mut(PART * hidden));
+        let parts = parts.zip(places.par_chunks(PART)).enumerate().map(|(part, parts)| {
+            let ((((dz, drows), normed), rows), places) = parts;
+            self.normed(rows, normed, x, places);
+            self.logits(dz, normed);
+            for (row, dz) in dz.chunks_exact_mut(head.out).enumerate() {
+                let at = asked.start + part * PART + row;
+                let (target, slope) = (self.batch.targets[at] as usize, slopes.values[at]);
+                let entropy = slopes.entropies.get(at).copied().unwrap_or(0.0);
+                vectorised(
+                    #[inline(always)]
+                    || self.one_back(dz, target, slope, entropy),
+                );
+            }
+            let mut dnorm = self.zeros(&self.spec.norm);
+            drows.fill(0.0);
+            scratch(drows.len(), |dnormed| {
+                project_back(&mut ViewMut::of(dnormed, hidden), View::of(dz, head.out), head, self.weights);
+                vectorised(
+                    #[inline(always)]
+                    || rms_norm_back(drows, rows, norm, dnormed, self.spec.eps, dnorm.as_deref_mut()),
+                );
+            });
+            dnorm
+        });
+        let norms: Parts = parts.collect();
         for (drow, &place) in drows.chunks_exact(hidden).zip(places) {
             dx[place * hidden..(place + 1) * hidden].copy_from_slice(drow);
         }
         self.add_parts(&self.spec.norm, norms, into);
-        add(shares(self.spec, head, self.weights, View::of(&dz, head.out), View::of(&normed, hidden)), into);
+        add(shares(self.spec, head, self.weights, View::of(dz, head.out), View::of(normed, hidden)), into);
     }
 
     #[inline(always)]

@@ -1,7 +1,8 @@
 //! Arithmetic over slices in vectors of the processor's own width, chosen at run time.
 //!
-//! A kernel is plain Rust over slices, compiled once for each width: [`vectorised`] picks the widest there is, and every
-//! function a kernel calls must be inlined into it. Sums run in [`LANES`] fixed lanes, so their rounding does not depend
+//! A kernel is plain Rust over slices, compiled once for each width: [`vectorised`] picks the widest there is. The kernel and
+//! every function it calls must be inlined into it, and say so (`#[inline(always)]`, on the closure too): what is not is
+//! compiled for the oldest processor. Sums run in [`LANES`] fixed lanes, so their rounding does not depend
 //! on the width.
 
 use pulp::Arch;
@@ -94,14 +95,16 @@ pub(super) fn exp(x: f32) -> f32 {
     const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
     const SERIES: [f32; 5] = [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1];
     let x = x.clamp(-87.0, 88.0);
-    let n = x * std::f32::consts::LOG2_E + ROUND - ROUND;
+    let rounded = x * std::f32::consts::LOG2_E + ROUND;
+    let n = rounded - ROUND;
     let r = x - n * LN_2[0] - n * LN_2[1];
     let mut series = 1.987_569_1e-4f32;
     for coefficient in SERIES {
         series = series * r + coefficient;
     }
     let e_r = series * r * r + r + 1.0;
-    f32::from_bits((((n as i32) + 127) << 23) as u32) * e_r
+    // ROUND's own lowest bits are zero, so those of the sum are n's: no conversion, which would not be a vector's.
+    f32::from_bits(rounded.to_bits().wrapping_add(127) << 23) * e_r
 }
 
 /// 1 / (1 + e^-x).

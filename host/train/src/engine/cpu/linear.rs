@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use super::Numbers;
 use super::matrix::{Into, View, ViewMut, product, scaled_product};
+use super::scratch::scratch;
 use crate::engine::{LowRank, Projection, Spec};
 
 /// Numbers of a gradient that one job computes, about; enough to keep the product busy, few enough for many cores.
@@ -29,10 +30,11 @@ pub(super) fn project(y: &mut ViewMut, into: Into, x: View, p: &Projection, weig
     }
     for low in &p.adapters {
         let (a, b) = low.parts(p, weights);
-        let mut narrow = vec![0.0; y.height() * low.rank];
-        product(&mut ViewMut::of(&mut narrow, low.rank), Into::Fresh, x, a.t());
-        let mut columns = y.columns(low.columns.clone());
-        scaled_product(&mut columns, Into::Sum, low.scale, View::of(&narrow, low.rank), b.t());
+        scratch(y.height() * low.rank, |narrow| {
+            product(&mut ViewMut::of(narrow, low.rank), Into::Fresh, x, a.t());
+            let mut columns = y.columns(low.columns.clone());
+            scaled_product(&mut columns, Into::Sum, low.scale, View::of(narrow, low.rank), b.t());
+        });
     }
 }
 
@@ -40,11 +42,11 @@ pub(super) fn project(y: &mut ViewMut, into: Into, x: View, p: &Projection, weig
 pub(super) fn project_back(dx: &mut ViewMut, dy: View, p: &Projection, weights: Numbers) {
     product(dx, Into::Fresh, dy, View::of(weights.at(&p.weight), p.width));
     for low in &p.adapters {
-        let (a, b) = low.parts(p, weights);
-        let mut narrow = vec![0.0; dx.height() * low.rank];
-        let part = dy.columns(low.columns.clone());
-        scaled_product(&mut ViewMut::of(&mut narrow, low.rank), Into::Fresh, low.scale, part, b);
-        product(dx, Into::Sum, View::of(&narrow, low.rank), a);
+        let ((a, b), part) = (low.parts(p, weights), dy.columns(low.columns.clone()));
+        scratch(dx.height() * low.rank, |narrow| {
+            scaled_product(&mut ViewMut::of(narrow, low.rank), Into::Fresh, low.scale, part, b);
+            product(dx, Into::Sum, View::of(narrow, low.rank), a);
+        });
     }
 }
 
@@ -100,8 +102,11 @@ pub(super) fn shares<'a>(
 pub(super) fn add(shares: Vec<Share>, gradient: &mut [f32]) {
     let ranges: Vec<Range<usize>> = shares.iter().map(|share| share.range.clone()).collect();
     let parts = carve(gradient, &ranges);
-    let jobs: Vec<(ViewMut, Work)> = shares.into_iter().zip(parts).flat_map(|(share, part)| share.jobs(part)).collect();
-    jobs.into_par_iter().for_each(|(mut into, work)| work.add(&mut into));
+    let mut jobs: Vec<(ViewMut, Work)> =
+        shares.into_iter().zip(parts).flat_map(|(share, part)| share.jobs(part)).collect();
+    // The largest first, whoever is free takes the next: few jobs end at about the same time.
+    jobs.sort_by_key(|(into, _)| std::cmp::Reverse(into.size()));
+    jobs.into_iter().par_bridge().for_each(|(mut into, work)| work.add(&mut into));
 }
 
 impl<'a> Share<'a> {
@@ -109,7 +114,8 @@ impl<'a> Share<'a> {
     fn jobs<'g>(self, part: &'g mut [f32]) -> Vec<(ViewMut<'g>, Work<'a>)> {
         match self.work {
             Work::Product { left, right, columns } => {
-                let rows = (JOB / columns).max(64);
+                let rows = part.len() / columns;
+                let rows = rows.div_ceil(part.len().div_ceil(JOB));
                 let pieces = ViewMut::of(part, columns).chunk_rows(rows).into_iter();
                 let piece = |(at, piece): (usize, ViewMut<'g>)| {
                     let left = left.columns(at * rows..at * rows + piece.height());
@@ -152,11 +158,12 @@ impl Work<'_> {
 
 /// Some tokens at a time, with room for what an adapter makes of them.
 fn by_part(tokens: usize, low: &LowRank, mut work: impl FnMut(Range<usize>, &mut ViewMut)) {
-    let mut narrow = vec![0.0; PART.min(tokens) * low.rank];
-    for start in (0..tokens).step_by(PART) {
-        let at = start..tokens.min(start + PART);
-        work(at.clone(), &mut ViewMut::of(&mut narrow[..at.len() * low.rank], low.rank));
-    }
+    scratch(PART.min(tokens) * low.rank, |narrow| {
+        for start in (0..tokens).step_by(PART) {
+            let at = start..tokens.min(start + PART);
+            work(at.clone(), &mut ViewMut::of(&mut narrow[..at.len() * low.rank], low.rank));
+        }
+    });
 }
 
 /// Parts of a slice that do not overlap, in the order they are asked for.

@@ -93,6 +93,11 @@ impl<'a> ViewMut<'a> {
         self.rows
     }
 
+    /// The number of numbers.
+    pub(super) fn size(&self) -> usize {
+        self.rows * self.columns
+    }
+
     /// The rows before `at`, and the others.
     pub(super) fn split_rows(self, at: usize) -> (ViewMut<'a>, ViewMut<'a>) {
         assert!(at <= self.rows, "row {at} of {}", self.rows);

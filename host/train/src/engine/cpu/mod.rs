@@ -14,6 +14,7 @@ mod matrix;
 mod norm;
 mod optimise;
 mod rotate;
+mod scratch;
 
 use rayon::prelude::*;
 
@@ -30,6 +31,7 @@ use norm::{rms_norm, rms_norm_back};
 pub(crate) use optimise::{AdamStep, adam, norm as gradient_norm};
 pub(crate) use rotate::Angles;
 use rotate::{Heads, rotate, rotate_back};
+use scratch::scratch;
 
 /// The numbers of a policy: the model's, and those beside it.
 #[derive(Clone, Copy)]
@@ -67,7 +69,7 @@ impl Cpu<'_> {
 
     /// Tokens of a piece: at least 16 pieces where there are enough, at most 256 tokens, which a cache holds.
     fn piece(&self) -> usize {
-        self.tokens().div_ceil(16).clamp(64, 256).next_multiple_of(16)
+        self.tokens().div_ceil(8).clamp(64, 512).next_multiple_of(16)
     }
 
     fn shape(&self) -> Shape {
@@ -113,12 +115,19 @@ impl Device for Cpu<'_> {
         let rotated = sized(&mut saved.rotated, tokens * heads.rotated()).par_chunks_mut(piece * heads.rotated());
         let pieces =
             qkv.zip(rotated).zip(saved.x.par_chunks(piece * hidden)).zip(self.batch.positions.par_chunks(piece));
-        pieces.for_each_init(Vec::new, |normed, (((qkv, rotated), x), positions)| {
-            let normed = sized(normed, x.len());
-            vectorised(|| rms_norm(normed, x, norm, self.spec.eps));
-            let mut rows = ViewMut::of(qkv, layer.qkv.out);
-            project(&mut rows, Into::Fresh, View::of(normed, hidden), &layer.qkv, self.weights);
-            vectorised(|| rotate(rotated, qkv, positions, heads, self.angles));
+        pieces.for_each(|(((qkv, rotated), x), positions)| {
+            scratch(x.len(), |normed| {
+                vectorised(
+                    #[inline(always)]
+                    || rms_norm(normed, x, norm, self.spec.eps),
+                );
+                let mut rows = ViewMut::of(qkv, layer.qkv.out);
+                project(&mut rows, Into::Fresh, View::of(normed, hidden), &layer.qkv, self.weights);
+            });
+            vectorised(
+                #[inline(always)]
+                || rotate(rotated, qkv, positions, heads, self.angles),
+            );
         });
         Ok(())
     }
@@ -139,20 +148,27 @@ impl Device for Cpu<'_> {
         let next = sized(next, tokens * hidden).par_chunks_mut(piece * hidden);
         let inputs = saved.x.par_chunks(piece * hidden).zip(saved.attended.par_chunks(piece * queries));
         let pieces = middle.zip(gate_up).zip(next).zip(inputs);
-        pieces.for_each_init(Default::default, |scratch, (((middle, gate_up), next), (x, attended))| {
-            let (normed, gated): &mut (Vec<f32>, Vec<f32>) = scratch;
+        pieces.for_each(|(((middle, gate_up), next), (x, attended))| {
             middle.copy_from_slice(x);
             let mut rows = ViewMut::of(middle, hidden);
             project(&mut rows, Into::Sum, View::of(attended, queries), &layer.output, self.weights);
-            let normed = sized(normed, x.len());
-            vectorised(|| rms_norm(normed, middle, norm, self.spec.eps));
-            let mut rows = ViewMut::of(gate_up, 2 * inner);
-            project(&mut rows, Into::Fresh, View::of(normed, hidden), &layer.gate_up, self.weights);
-            let gated = sized(gated, gate_up.len() / 2);
-            vectorised(|| gate(gated, gate_up, inner));
+            scratch(x.len(), |normed| {
+                vectorised(
+                    #[inline(always)]
+                    || rms_norm(normed, middle, norm, self.spec.eps),
+                );
+                let mut rows = ViewMut::of(gate_up, 2 * inner);
+                project(&mut rows, Into::Fresh, View::of(normed, hidden), &layer.gate_up, self.weights);
+            });
             next.copy_from_slice(middle);
-            let mut rows = ViewMut::of(next, hidden);
-            project(&mut rows, Into::Sum, View::of(gated, inner), &layer.down, self.weights);
+            scratch(gate_up.len() / 2, |gated| {
+                vectorised(
+                    #[inline(always)]
+                    || gate(gated, gate_up, inner),
+                );
+                let mut rows = ViewMut::of(next, hidden);
+                project(&mut rows, Into::Sum, View::of(gated, inner), &layer.down, self.weights);
+            });
         });
         Ok(())
     }
@@ -187,19 +203,29 @@ impl Device for Cpu<'_> {
             .par_chunks(piece * hidden)
             .zip(saved.middle.par_chunks(piece * hidden))
             .zip(saved.gate_up.par_chunks(piece * 2 * inner));
-        let pieces = results.zip(inputs).map_init(Vec::new, |dnormed, (results, inputs)| {
+        let pieces = results.zip(inputs).map(|(results, inputs)| {
             let ((((dmiddle, dattended), dgate_up), gated), normed) = results;
             let ((dnext, middle), gate_up) = inputs;
             let dnext_rows = View::of(dnext, hidden);
             project_back(&mut ViewMut::of(gated, inner), dnext_rows, &layer.down, self.weights);
-            vectorised(|| gate_back(dgate_up, gated, gate_up, inner));
-            let dnormed = sized(dnormed, dnext.len());
-            let dgate_up = View::of(dgate_up, 2 * inner);
-            project_back(&mut ViewMut::of(dnormed, hidden), dgate_up, &layer.gate_up, self.weights);
-            vectorised(|| rms_norm(normed, middle, norm, eps));
+            vectorised(
+                #[inline(always)]
+                || gate_back(dgate_up, gated, gate_up, inner),
+            );
+            vectorised(
+                #[inline(always)]
+                || rms_norm(normed, middle, norm, eps),
+            );
             dmiddle.copy_from_slice(dnext);
             let mut dnorm = self.zeros(&layer.post_norm);
-            vectorised(|| rms_norm_back(dmiddle, middle, norm, dnormed, eps, dnorm.as_deref_mut()));
+            scratch(dnext.len(), |dnormed| {
+                let dgate_up = View::of(dgate_up, 2 * inner);
+                project_back(&mut ViewMut::of(dnormed, hidden), dgate_up, &layer.gate_up, self.weights);
+                vectorised(
+                    #[inline(always)]
+                    || rms_norm_back(dmiddle, middle, norm, dnormed, eps, dnorm.as_deref_mut()),
+                );
+            });
             let dattended = &mut ViewMut::of(dattended, queries);
             project_back(dattended, View::of(dmiddle, hidden), &layer.output, self.weights);
             dnorm
@@ -240,20 +266,30 @@ impl Device for Cpu<'_> {
             .zip(saved.x.par_chunks(piece * hidden))
             .zip(saved.qkv.par_chunks(piece * width))
             .zip(self.batch.positions.par_chunks(piece));
-        let pieces = results.zip(inputs).map_init(Vec::new, |dnormed, (results, inputs)| {
+        let pieces = results.zip(inputs).map(|(results, inputs)| {
             let ((dx, dqkv), normed) = results;
             let (((dmiddle, x), qkv), positions) = inputs;
             let mut dheads = layer
                 .head_norms
                 .as_ref()
                 .and_then(|[query, key]| Some([self.zeros(query)?, self.zeros(key)?].concat()));
-            vectorised(|| rotate_back(dqkv, qkv, positions, heads, self.angles, dheads.as_deref_mut()));
-            let dnormed = sized(dnormed, x.len());
-            project_back(&mut ViewMut::of(dnormed, hidden), View::of(dqkv, width), &layer.qkv, self.weights);
-            vectorised(|| rms_norm(normed, x, norm, eps));
+            vectorised(
+                #[inline(always)]
+                || rotate_back(dqkv, qkv, positions, heads, self.angles, dheads.as_deref_mut()),
+            );
+            vectorised(
+                #[inline(always)]
+                || rms_norm(normed, x, norm, eps),
+            );
             dx.copy_from_slice(dmiddle);
             let mut dnorm = self.zeros(&layer.input_norm);
-            vectorised(|| rms_norm_back(dx, x, norm, dnormed, eps, dnorm.as_deref_mut()));
+            scratch(x.len(), |dnormed| {
+                project_back(&mut ViewMut::of(dnormed, hidden), View::of(dqkv, width), &layer.qkv, self.weights);
+                vectorised(
+                    #[inline(always)]
+                    || rms_norm_back(dx, x, norm, dnormed, eps, dnorm.as_deref_mut()),
+                );
+            });
             (dnorm, dheads)
         });
         let (norms, dheads): (Parts, Parts) = pieces.collect::<Vec<_>>().into_iter().unzip();
@@ -281,19 +317,28 @@ impl Device for Cpu<'_> {
 
 /// The largest logit.
 pub(crate) fn largest(logits: &[f32]) -> f32 {
-    vectorised(|| lanes::max(logits))
+    vectorised(
+        #[inline(always)]
+        || lanes::max(logits),
+    )
 }
 
 /// Fills `out` with `exp(scale z_j - shift)` and returns their sum.
 pub(crate) fn exponentials(out: &mut Vec<f32>, logits: &[f32], scale: f32, shift: f32) -> f32 {
     out.clear();
     out.extend_from_slice(logits);
-    vectorised(|| lanes::exp_all(out, scale, shift))
+    vectorised(
+        #[inline(always)]
+        || lanes::exp_all(out, scale, shift),
+    )
 }
 
 /// The sum of some numbers.
 pub(crate) fn total(numbers: &[f32]) -> f32 {
-    vectorised(|| lanes::sum(numbers))
+    vectorised(
+        #[inline(always)]
+        || lanes::sum(numbers),
+    )
 }
 
 /// A buffer of exactly so many numbers, which may be anything.

@@ -27,7 +27,10 @@ pub(crate) fn adam(weights: &mut [f32], gradient: &[f32], first: &mut [f32], sec
     let moments = first.par_chunks_mut(PIECE).zip(second.par_chunks_mut(PIECE));
     let pieces = weights.par_chunks_mut(PIECE).zip(gradient.par_chunks(PIECE)).zip(moments);
     pieces.for_each(|((weights, gradient), (first, second))| {
-        vectorised(|| piece(weights, gradient, first, second, step))
+        vectorised(
+            #[inline(always)]
+            || piece(weights, gradient, first, second, step),
+        )
     });
 }
 

@@ -3,6 +3,8 @@
 //! Keys lie in blocks of [`BLOCK`] tokens, turned, so that the scores of a block are sums of whole vectors: in a layer,
 //! (key head, block, D, BLOCK). Values lie as they are: (key head, token, D).
 
+use pulp::{Arch, Simd, WithSimd};
+
 use crate::engine::Spec;
 use crate::engine::cpu::lanes::{exp_all, max};
 
@@ -66,7 +68,6 @@ impl Slot {
     }
 
     /// What the heads (H D) of the query at `position` find in a layer.
-    #[inline(always)]
     pub(super) fn attend(
         &self,
         spec: &Spec,
@@ -78,75 +79,133 @@ impl Slot {
     ) {
         let (width, seen) = (spec.head_dim, position + 1);
         let group = spec.heads / spec.key_heads * width;
-        scores.resize(seen.next_multiple_of(BLOCK), 0.0);
+        let padded = seen.next_multiple_of(BLOCK);
+        scores.resize(2 * padded, 0.0);
         let heads = queries.chunks_exact(group).zip(out.chunks_exact_mut(group)).enumerate();
         for (head, (queries, out)) in heads {
             let start = (layer * spec.key_heads + head) * self.room * width;
-            let keys = &self.keys[start..start + scores.len() * width];
+            let keys = &self.keys[start..start + padded * width];
             let values = &self.values[start..start + seen * width];
-            for (query, out) in queries.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
-                for (scores, keys) in scores.chunks_exact_mut(BLOCK).zip(keys.chunks_exact(BLOCK * width)) {
-                    scores.copy_from_slice(&block(query, keys));
-                }
-                let scale = 1.0 / (width as f32).sqrt();
-                let visible = &mut scores[..seen];
-                let largest = max(visible) * scale;
-                let inverse = 1.0 / exp_all(visible, scale, largest);
-                mix(out, visible, values, inverse);
+            // Two queries at a time: what they share is read once.
+            for (queries, out) in queries.chunks(2 * width).zip(out.chunks_mut(2 * width)) {
+                let scores = &mut scores[..queries.len() / width * padded];
+                Arch::new().dispatch(Find { queries, keys, values, seen, width, scores, out });
             }
         }
     }
 }
 
-/// The products of a query with a block of keys (D, BLOCK); D is even.
-#[inline(always)]
-fn block(query: &[f32], keys: &[f32]) -> [f32; BLOCK] {
-    // Two chains of sums, so that one addition need not wait for the one before.
-    let mut sums = [[0f32; BLOCK]; 2];
-    for (query, keys) in query.chunks_exact(2).zip(keys.chunks_exact(2 * BLOCK)) {
-        for lane in 0..BLOCK {
-            sums[0][lane] += query[0] * keys[lane];
-            sums[1][lane] += query[1] * keys[BLOCK + lane];
+/// One or two queries that look at the same keys and values.
+struct Find<'a> {
+    queries: &'a [f32],
+    keys: &'a [f32],
+    values: &'a [f32],
+    seen: usize,
+    width: usize,
+    scores: &'a mut [f32],
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Find<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match self.queries.len() / self.width {
+            2 => self.find::<S, 2>(simd),
+            _ => self.find::<S, 1>(simd),
         }
     }
-    std::array::from_fn(|lane| sums[0][lane] + sums[1][lane])
 }
 
-/// out (D) = factor * sum_t weights_t values_t.
-#[inline(always)]
-fn mix(out: &mut [f32], weights: &[f32], values: &[f32], factor: f32) {
-    let width = out.len();
-    let mut done = 0;
-    while done + 64 <= width {
-        mix_columns::<64>(&mut out[done..done + 64], weights, values, width, done, factor);
-        done += 64;
-    }
-    while done + 16 <= width {
-        mix_columns::<16>(&mut out[done..done + 16], weights, values, width, done, factor);
-        done += 16;
-    }
-    while done < width {
-        mix_columns::<1>(&mut out[done..done + 1], weights, values, width, done, factor);
-        done += 1;
+impl Find<'_> {
+    #[inline(always)]
+    fn find<S: Simd, const Q: usize>(self, simd: S) {
+        let Self { queries, keys, values, seen, width, scores, out } = self;
+        let (padded, scale) = (scores.len() / Q, 1.0 / (width as f32).sqrt());
+        for (number, keys) in keys.chunks_exact(BLOCK * width).enumerate() {
+            products::<S, Q>(simd, queries, keys, width, number * BLOCK, padded, scores);
+        }
+        let mut factors = [0.0; Q];
+        for (scores, factor) in scores.chunks_exact_mut(padded).zip(&mut factors) {
+            let visible = &mut scores[..seen];
+            let largest = max(visible) * scale;
+            *factor = 1.0 / exp_all(visible, scale, largest);
+        }
+        let mut first = 0;
+        while first + 4 * S::F32_LANES <= width {
+            mix::<S, Q, 4>(simd, out, scores, values, (width, first), factors);
+            first += 4 * S::F32_LANES;
+        }
+        while first + S::F32_LANES <= width {
+            mix::<S, Q, 1>(simd, out, scores, values, (width, first), factors);
+            first += S::F32_LANES;
+        }
+        for column in first..width {
+            for (query, factor) in factors.iter().enumerate() {
+                let weights = scores[query * padded..].iter().zip(values.chunks_exact(width));
+                out[query * width + column] =
+                    factor * weights.map(|(weight, value)| weight * value[column]).sum::<f32>();
+            }
+        }
     }
 }
 
-/// `W` columns of it, whose sums stay in registers.
+/// The products of the queries with a block of keys (D, BLOCK), where it belongs among the scores; D is even.
 #[inline(always)]
-fn mix_columns<const W: usize>(
+fn products<S: Simd, const Q: usize>(
+    simd: S,
+    queries: &[f32],
+    keys: &[f32],
+    width: usize,
+    at: usize,
+    padded: usize,
+    scores: &mut [f32],
+) {
+    let (keys, vectors) = (S::as_simd_f32s(keys).0, BLOCK / S::F32_LANES);
+    for vector in 0..vectors {
+        // Two chains of sums, so that one addition need not wait for the one before.
+        let mut sums = [[simd.splat_f32s(0.0); 2]; Q];
+        for (pair, keys) in keys.chunks_exact(2 * vectors).enumerate() {
+            for (query, sums) in sums.iter_mut().enumerate() {
+                let q = &queries[query * width + 2 * pair..query * width + 2 * pair + 2];
+                sums[0] = simd.mul_add_f32s(simd.splat_f32s(q[0]), keys[vector], sums[0]);
+                sums[1] = simd.mul_add_f32s(simd.splat_f32s(q[1]), keys[vectors + vector], sums[1]);
+            }
+        }
+        for (query, sums) in sums.iter().enumerate() {
+            let start = query * padded + at + vector * S::F32_LANES;
+            S::as_mut_simd_f32s(&mut scores[start..start + S::F32_LANES]).0[0] = simd.add_f32s(sums[0], sums[1]);
+        }
+    }
+}
+
+/// `V` vectors of columns of out_q = factor_q sum_t weight_qt value_t, from column `first` of `width`.
+#[inline(always)]
+fn mix<S: Simd, const Q: usize, const V: usize>(
+    simd: S,
     out: &mut [f32],
     weights: &[f32],
     values: &[f32],
-    width: usize,
-    first: usize,
-    factor: f32,
+    (width, first): (usize, usize),
+    factors: [f32; Q],
 ) {
-    let mut sums = [0f32; W];
-    for (&weight, value) in weights.iter().zip(values.chunks_exact(width)) {
-        let value = &value[first..first + W];
-        for column in 0..W {
-            sums[column] += weight * value[column];
+    let columns = first..first + V * S::F32_LANES;
+    let padded = weights.len() / Q;
+    let mut sums = [[simd.splat_f32s(0.0); V]; Q];
+    for (at, value) in values.chunks_exact(width).enumerate() {
+        let value = S::as_simd_f32s(&value[columns.clone()]).0;
+        for (query, sums) in sums.iter_mut().enumerate() {
+            let weight = simd.splat_f32s(weights[query * padded + at]);
+            for (sum, &value) in sums.iter_mut().zip(value) {
+                *sum = simd.mul_add_f32s(weight, value, *sum);
+            }
         }
     }
-    out.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum * factor);
+    for ((query, sums), factor) in sums.iter().enumerate().zip(factors) {
+        let out = &mut out[query * width..][columns.clone()];
+        for (out, &sum) in S::as_mut_simd_f32s(out).0.iter_mut().zip(sums) {
+            *out = simd.mul_f32s(sum, simd.splat_f32s(factor));
+        }
+    }
 }

@@ -122,12 +122,18 @@ impl<'a> Decoder<'a> {
         let heads = self.heads(layer.spec);
         let (queries, keys) = (spec.queries(), spec.keys());
         let normed = sized(&mut b.normed, count * spec.hidden);
-        vectorised(|| rms_norm(normed, &b.x, self.weights.at(&layer.spec.input_norm), spec.eps));
+        vectorised(
+            #[inline(always)]
+            || rms_norm(normed, &b.x, self.weights.at(&layer.spec.input_norm), spec.eps),
+        );
         let qkv = sized(&mut b.qkv, count * (queries + 2 * keys));
         layer.qkv.apply(qkv, normed, Into::Fresh, &mut b.turned);
         let positions: Vec<u32> = tokens.iter().map(|token| token.position as u32).collect();
         let rotated = sized(&mut b.rotated, count * (queries + keys));
-        vectorised(|| rotate(rotated, qkv, &positions, heads, &self.angles));
+        vectorised(
+            #[inline(always)]
+            || rotate(rotated, qkv, &positions, heads, &self.angles),
+        );
         let rows = rotated.chunks_exact(queries + keys).zip(qkv.chunks_exact(queries + 2 * keys));
         for (token, (rotated, qkv)) in tokens.iter().zip(rows) {
             slots[token.slot].put(spec, index, token.position, &rotated[queries..], &qkv[queries + keys..]);
@@ -135,8 +141,7 @@ impl<'a> Decoder<'a> {
         let attended = sized(&mut b.attended, count * queries);
         let rows = rotated.chunks_exact(queries + keys).zip(attended.chunks_exact_mut(queries));
         for (token, (rotated, out)) in tokens.iter().zip(rows) {
-            let slot = &slots[token.slot];
-            vectorised(|| slot.attend(spec, index, token.position, &rotated[..queries], out, &mut b.scores));
+            slots[token.slot].attend(spec, index, token.position, &rotated[..queries], out, &mut b.scores);
         }
         layer.output.apply(&mut b.x, attended, Into::Sum, &mut b.turned);
     }
@@ -144,11 +149,17 @@ impl<'a> Decoder<'a> {
     fn mlp(&self, layer: &Layer, count: usize, b: &mut Buffers) {
         let spec = self.spec;
         let normed = sized(&mut b.normed, count * spec.hidden);
-        vectorised(|| rms_norm(normed, &b.x, self.weights.at(&layer.spec.post_norm), spec.eps));
+        vectorised(
+            #[inline(always)]
+            || rms_norm(normed, &b.x, self.weights.at(&layer.spec.post_norm), spec.eps),
+        );
         let gate_up = sized(&mut b.gate_up, count * 2 * spec.inner);
         layer.gate_up.apply(gate_up, normed, Into::Fresh, &mut b.turned);
         let gated = sized(&mut b.gated, count * spec.inner);
-        vectorised(|| gate(gated, gate_up, spec.inner));
+        vectorised(
+            #[inline(always)]
+            || gate(gated, gate_up, spec.inner),
+        );
         layer.down.apply(&mut b.x, gated, Into::Sum, &mut b.turned);
     }
 
@@ -156,7 +167,10 @@ impl<'a> Decoder<'a> {
         let hidden = self.spec.hidden;
         let last: Vec<f32> = ends.flat_map(|end| &b.x[end * hidden..(end + 1) * hidden]).copied().collect();
         let normed = sized(&mut b.normed, last.len());
-        vectorised(|| rms_norm(normed, &last, self.weights.at(&self.spec.norm), self.spec.eps));
+        vectorised(
+            #[inline(always)]
+            || rms_norm(normed, &last, self.weights.at(&self.spec.norm), self.spec.eps),
+        );
         let logits = sized(&mut b.logits, last.len() / hidden * self.spec.head.out);
         self.head.apply(logits, normed, Into::Fresh, &mut b.turned);
     }
