@@ -73,6 +73,13 @@ impl Policy {
         Ok(Self { resident: Some(resident), ..self })
     }
 
+    /// The same on a machine that tests bring.
+    #[cfg(all(test, feature = "cuda"))]
+    pub(crate) fn on(self, machine: std::sync::Arc<dyn crate::engine::cuda::Machine>) -> Result<Self> {
+        let resident = Resident::on(machine, &self.spec, self.numbers())?;
+        Ok(Self { resident: Some(resident), ..self })
+    }
+
     /// The same model under the adapters that PEFT, or a run of ours, left in `folder`.
     pub fn with_adapter(self, folder: &Path) -> Result<Self> {
         let Self { config, weights, .. } = self.merged().with_head(lora::head_of(folder)?);

@@ -120,7 +120,7 @@ impl<'j, 'a> Worker<'j, 'a> {
     fn begin(&mut self, unit: &Unit, now: usize) -> Result<()> {
         let slots = self.free.split_off(self.free.len() - now);
         let numbered = unit.seeds[..now].iter().zip(&slots).enumerate();
-        let begin = |(index, (&seed, &slot))| {
+        let begin = |(index, (&seed, &slot)): (usize, (&u64, &usize))| {
             let running = Running::new(self.job, unit.request, unit.first + index, seed, slot);
             Running { prompt: unit.prompt.len(), ..running }
         };

@@ -17,7 +17,9 @@ mod pass;
 mod project;
 mod resident;
 
-pub(crate) use decode::{Decoder, Draw, Drawn, Fed, Size};
+pub(crate) use decode::{Decoder, Draw, Drawn, Fed};
+#[cfg(test)]
+pub(crate) use machine::Machine;
 pub(crate) use resident::{Gradient, Moments, Resident};
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use half::bf16;
 use half::slice::HalfFloatSliceExt;
 
 use super::launch::Ptr;
-use super::machine::{Machine, Memory, read, write};
+use super::machine::{Machine, Memory, read};
 use crate::engine::cpu;
 use crate::engine::{Span, Spec, Store};
 use crate::error::{Error, Result};
@@ -60,13 +60,6 @@ impl Numbers {
     /// What is trained, as it is now.
     pub(crate) fn read_trained(&self, machine: &dyn Machine) -> Result<Vec<f32>> {
         read(machine, self.masters.ptr(), self.count())
-    }
-
-    /// Replaces what is trained.
-    pub(crate) fn write_trained(&self, machine: &dyn Machine, values: &[f32]) -> Result<()> {
-        assert_eq!(values.len(), self.count(), "all that is trained, or nothing");
-        write(machine, self.masters.ptr(), values)?;
-        write(machine, self.of(self.store), &rounded(values))
     }
 
     /// A copy to compute with, of which nothing is trained.

@@ -34,7 +34,7 @@ impl Emulated {
         if let Some(gpu) = gpu() {
             return Some(gpu.clone());
         }
-        Emulator::get()?;
+        drop(Emulator::get()?);
         Some(Arc::new(Self { order: Order::Random, recorded: Arc::default() }))
     }
 

@@ -6,13 +6,19 @@ use std::cell::RefCell;
 use half::bf16;
 
 use crate::batch::{Datum, MicroBatch};
+use crate::config::AdamConfig;
 use crate::engine::cuda::batch::OnDevice;
 use crate::engine::cuda::emulator::Emulated;
 use crate::engine::cuda::machine::{Memory, read};
 use crate::engine::cuda::numbers::Numbers;
 use crate::engine::cuda::pass::{Pass, Room};
 use crate::engine::{Said, Workspace};
-use crate::model::{Family, Head, Lora, ModelConfig, Policy};
+use crate::gradient::{gradients, log_probs};
+use crate::loss::nll;
+use crate::model::{Family, Head, Lora, ModelConfig, Policy, Sum};
+use crate::objective::Objective;
+use crate::optim::Optimizer;
+use crate::sampler::{Next, Request, Sampler, Sampling};
 
 /// Every family, tied and untied, heads of both widths.
 pub(super) fn configs() -> Vec<ModelConfig> {
@@ -88,8 +94,9 @@ fn check(policy: Policy, entropies: bool) {
         values: (0..said.values.len()).map(|at| ((at * 37 % 11) as f32 - 5.0) / 20.0).collect(),
         entropies: (0..said.entropies.len()).map(|at| ((at * 53 % 7) as f32 - 3.0) / 30.0).collect(),
     };
-    let mut wanted = vec![0.0; policy.trainable().count()];
+    let mut wanted = policy.sum().unwrap();
     let want = policy.learn(&batch, entropies, slopes, &mut wanted).unwrap();
+    let Sum::Cpu(wanted) = wanted else { unreachable!("the policy is on the processor") };
 
     let weights = Numbers::new(&machine, policy.spec(), policy.numbers()).unwrap();
     for recompute in [false, true] {
@@ -124,4 +131,58 @@ fn distance(got: &[f32], want: &[f32]) -> f64 {
     let difference: f64 = got.iter().zip(want).map(|(g, w)| square(g - w)).sum();
     let size: f64 = want.iter().map(|&w| square(w)).sum();
     if size == 0.0 { difference.sqrt() } else { (difference / size).sqrt() }
+}
+
+/// Steps of AdamW and a whole stage of sampling, through the types that a run uses.
+#[test]
+fn a_policy_on_the_device_learns_and_samples_as_one_on_the_processor() {
+    let Some(machine) = Emulated::machine() else { return };
+    let policy = || rounded(Policy::random(configs().remove(0), 3).unwrap());
+    let (mut here, mut there) = (policy(), policy().on(machine).unwrap());
+    let data = data();
+    let loss = nll(&data);
+    let config = AdamConfig { weight_decay: 0.1, ..AdamConfig::default() };
+    let mut optimizers = [&here, &there].map(|policy| Optimizer::new(policy, &config).unwrap());
+    for _ in 0..3 {
+        let [mine, theirs] = [&here, &there].map(|policy| gradients(policy, &data, 2, Objective::each(&loss)).unwrap());
+        assert!((mine.loss - theirs.loss).abs() < 0.01, "{} and {}", mine.loss, theirs.loss);
+        let norms = [optimizers[0].step(&mut here, &mine, 1e-3), optimizers[1].step(&mut there, &theirs, 1e-3)]
+            .map(Result::unwrap);
+        assert!((norms[0] / norms[1] - 1.0).abs() < 0.01, "{norms:?}");
+    }
+
+    // What is written is what was learnt there; the optimizer's state outlives a stop.
+    let folder = tempfile::tempdir().unwrap();
+    there.write(folder.path()).unwrap();
+    optimizers[1].write(&there, &folder.path().join("optimizer")).unwrap();
+    let read = Policy::read(folder.path()).unwrap();
+    assert!(distance(read.trainable().values(), here.trainable().values()) < 0.01);
+    assert_ne!(read.trainable().values(), there.trainable().values());
+    let again = Optimizer::read(&there, &config, &folder.path().join("optimizer")).unwrap();
+    again.write(&there, &folder.path().join("again")).unwrap();
+    let bytes = ["optimizer", "again"].map(|name| std::fs::read(folder.path().join(name)).unwrap());
+    assert_eq!(bytes[0].len(), bytes[1].len());
+
+    let request =
+        |seed: u64, prompt: &[u32]| Request { prompt: prompt.to_vec(), seeds: vec![seed, seed + 1, seed + 2] };
+    let requests = [request(1, &[3, 1, 4]), request(9, &[1, 5, 9, 2, 6])];
+    let sampling = Sampling { max_tokens: 6, temperature: 1.0, top_k: 0, top_p: 1.0 };
+    let guide = |tokens: &[u32]| match tokens {
+        [_, _] => Next::Force(vec![7, 8]),
+        [.., last] if last % 5 == 0 => Next::Stop,
+        _ => Next::Draw,
+    };
+    let samples = Sampler::new(&there).sample(&requests, &sampling, &guide, |_| ()).unwrap();
+    assert_eq!(samples.len(), 6);
+    for (at, sampled) in samples.iter().enumerate() {
+        let prompt = &requests[at / 3].prompt;
+        let tokens = [prompt, &sampled.tokens[..]].concat();
+        let trained = (0..tokens.len()).map(|place| place >= prompt.len()).collect();
+        let wanted = log_probs(&there, &[Datum { tokens, trained }], 0).unwrap().concat();
+        for (place, (log_prob, wanted)) in sampled.log_probs.iter().zip(&wanted).enumerate() {
+            let off = (log_prob - wanted).abs();
+            assert!(!sampled.mask[place] || off < 0.03, "sample {at}, token {place}: {log_prob}, not {wanted}");
+        }
+        assert!(sampled.tokens.len() < 3 || sampled.tokens[2..4].iter().eq(&[7, 8]), "{:?}", sampled.tokens);
+    }
 }

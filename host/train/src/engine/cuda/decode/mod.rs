@@ -5,19 +5,23 @@
 //! the next power of two rows, the rest place holders - is queued by one call. Adapters are added to a copy of the weights
 //! once, when the decoder is made.
 
+mod buffers;
+mod merged;
+
 use std::collections::HashMap;
-use std::ops::Deref;
 use std::sync::Arc;
 
 use half::bf16;
 
 use super::launch::{Launch, Ptr};
-use super::machine::{Machine, Matrix, Memory, Product, Recording, Target, read};
+use super::machine::{Machine, Matrix, Memory, Recording, Target, read};
 use super::numbers::Numbers;
-use super::ops::{self, Cache, Draws, Heads, Logits, Packed, Rows, Tiles};
-use super::project::{Into, Narrow, Projector};
-use crate::engine::{LayerSpec, Projection, Spec};
+use super::ops::{self, Cache, Draws, Logits, Packed, Rows, Tiles};
+use super::project::{Into, Projector};
+use crate::engine::{LayerSpec, Span, Spec};
 use crate::error::Result;
+use buffers::{Buffers, heads, stride};
+use merged::Weights;
 
 /// How one token is drawn.
 #[derive(Clone, Copy, Debug)]
@@ -74,39 +78,6 @@ pub(crate) struct Decoder<'a> {
     graphs: HashMap<usize, Recording>,
 }
 
-/// The policy's own numbers, or a copy with its adapters added.
-enum Weights<'a> {
-    Own(&'a Numbers),
-    Merged(Numbers),
-}
-
-impl Deref for Weights<'_> {
-    type Target = Numbers;
-
-    fn deref(&self) -> &Numbers {
-        match self {
-            Self::Own(numbers) => numbers,
-            Self::Merged(numbers) => numbers,
-        }
-    }
-}
-
-/// What a pass over rows computes.
-#[derive(Default)]
-struct Buffers {
-    table: Memory,
-    x: Memory,
-    normed: Memory,
-    qkv: Memory,
-    attended: Memory,
-    log_sums: Memory,
-    partial: Memory,
-    gate_up: Memory,
-    gated: Memory,
-    logits: Memory,
-    narrow: Narrow,
-}
-
 /// What a prompt is laid out by.
 #[derive(Default)]
 struct Lists {
@@ -140,10 +111,7 @@ impl<'a> Decoder<'a> {
     /// A decoder with empty slots.
     pub(crate) fn new(machine: &Arc<dyn Machine>, spec: &Spec, weights: &'a Numbers, size: Size) -> Result<Self> {
         let mut spec = spec.clone();
-        let weights = match projections(&mut spec).any(|projection| !projection.adapters.is_empty()) {
-            true => Weights::Merged(weights.merged(machine, &mut spec)?),
-            false => Weights::Own(weights),
-        };
+        let weights = Weights::new(machine, &mut spec, weights)?;
         let mut decoder = Self {
             machine: machine.clone(),
             weights,
@@ -168,7 +136,7 @@ impl<'a> Decoder<'a> {
         decoder.inputs.sized::<f64>(machine, rows * INPUT_WORDS)?;
         decoder.outputs.sized::<i32>(machine, rows * 2)?;
         let Self { spec, step, .. } = &mut decoder;
-        step.reserve(machine, spec, rows, size.rows)?;
+        step.reserve(machine, spec, rows, true)?;
         Ok(decoder)
     }
 
@@ -201,7 +169,7 @@ impl<'a> Decoder<'a> {
             heads: heads(&self.spec),
         };
         let mut buffers = std::mem::take(&mut self.prefill);
-        buffers.reserve(&machine, &self.spec, tokens, 1)?;
+        buffers.reserve(&machine, &self.spec, tokens, false)?;
         let run =
             self.trunk(&mut buffers, [ids, slots, positions], tokens, &Attention::Prompt(&packed)).and_then(|()| {
                 let last = Matrix::new(buffers.x.ptr(), self.spec.hidden).below(tokens - 1);
@@ -341,7 +309,7 @@ impl<'a> Decoder<'a> {
         project.forward(Target::Bf16(x), Into::Sum, gated, rows, &layer.down, &mut buffers.narrow)
     }
 
-    fn norm(&self, buffers: &Buffers, x: Matrix, rows: usize, weight: &crate::engine::Span) -> Result<Matrix> {
+    fn norm(&self, buffers: &Buffers, x: Matrix, rows: usize, weight: &Span) -> Result<Matrix> {
         let (normed, hidden) = (buffers.normed.ptr(), self.spec.hidden);
         let weight = self.weights.at(weight);
         self.launch(&ops::rms_norm_forward(normed, x.start, weight, (rows, hidden), self.spec.eps))?;
@@ -410,74 +378,5 @@ impl<'a> Decoder<'a> {
         let all: Vec<i32> = read(self.machine.as_ref(), self.outputs.ptr(), 2 * bucket)?;
         let pairs = all[..count].iter().zip(&all[bucket..]);
         Ok(pairs.map(|(&token, &bits)| Drawn { token: token as u32, log_prob: f32::from_bits(bits as u32) }).collect())
-    }
-}
-
-impl Buffers {
-    /// Room for `rows` rows, of which `asked` get logits.
-    fn reserve(&mut self, machine: &Arc<dyn Machine>, spec: &Spec, rows: usize, asked: usize) -> Result<()> {
-        self.table.sized::<f32>(machine, rows * spec.head_dim)?;
-        for (memory, width) in [
-            (&mut self.x, spec.hidden),
-            (&mut self.normed, spec.hidden),
-            (&mut self.qkv, spec.queries() + 2 * spec.keys()),
-            (&mut self.attended, spec.queries()),
-            (&mut self.gate_up, 2 * spec.inner),
-            (&mut self.gated, spec.inner),
-        ] {
-            memory.sized::<bf16>(machine, rows * width)?;
-        }
-        self.log_sums.sized::<f32>(machine, rows * spec.heads)?;
-        if asked > 1 {
-            self.logits.sized::<f32>(machine, rows * stride(spec))?;
-            let partials = (0..=rows.ilog2()).map(|power| {
-                let splits = ops::decode_splits(1 << power, heads(spec), machine.processors());
-                ops::decode_partial_len(1 << power, heads(spec), splits)
-            });
-            self.partial.sized::<f32>(machine, partials.max().unwrap_or(0))?;
-        }
-        Ok(())
-    }
-}
-
-fn heads(spec: &Spec) -> Heads {
-    Heads { queries: spec.heads, keys: spec.key_heads, width: spec.head_dim }
-}
-
-/// Numbers from one row of logits to the next.
-fn stride(spec: &Spec) -> usize {
-    spec.head.out.next_multiple_of(8)
-}
-
-/// Every projection of a model.
-fn projections(spec: &mut Spec) -> impl Iterator<Item = &mut Projection> {
-    let layers = spec.layers.iter_mut();
-    let of_layers = layers.flat_map(|layer| [&mut layer.qkv, &mut layer.output, &mut layer.gate_up, &mut layer.down]);
-    of_layers.chain([&mut spec.head])
-}
-
-impl Numbers {
-    /// A copy with the adapters added, which `spec` then no longer has. An adapter on a tied head stays: the embedding is
-    /// the same matrix without it.
-    fn merged(&self, machine: &Arc<dyn Machine>, spec: &mut Spec) -> Result<Self> {
-        let (merged, embedding) = (self.copied(machine)?, spec.embedding.clone());
-        for projection in projections(spec).filter(|projection| projection.weight != embedding) {
-            let whole = Matrix::new(merged.at(&projection.weight), projection.width);
-            for low in projection.adapters.drain(..) {
-                machine.multiply(&Product {
-                    target: Target::Bf16(whole.below(low.columns.start)),
-                    left: Matrix::new(self.beside(&low.b), low.rank),
-                    left_turned: false,
-                    right: Matrix::new(self.beside(&low.a), projection.width),
-                    right_turned: false,
-                    rows: low.columns.len(),
-                    columns: projection.width,
-                    inner: low.rank,
-                    scale: low.scale,
-                    adds: true,
-                })?;
-            }
-        }
-        Ok(merged)
     }
 }
