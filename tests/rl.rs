@@ -38,6 +38,8 @@ fn it_logs_every_trajectory_with_its_score_and_digest() {
         "time/plugin/gsm8k/ms_p50",
         "time/plugin/gsm8k/ms_p99",
         "time/sampling",
+        "time/scoring",
+        "time/scoring_wait",
         "progress/batch",
     ];
     for name in numbers {

@@ -2,12 +2,12 @@
 //! on every honest sample: `plain` never fails, `moody` is the hostile guest and does what `extra` says.
 
 use rewarden_runtime::{
-    Combine, Error, Fault, Graded, Grader, Limits, Message, OnFault, Reward, Role, Rubric, RubricRules, RubricState,
-    Sample, Scorer, StopReason, Weight,
+    CacheScores, Combine, Error, Fault, Graded, Grader, Isolation, Limits, Message, OnFault, PluginSpec, Reward, Role,
+    Rubric, RubricRules, RubricState, Sample, Scorer, StopReason, Weight,
 };
 use serde_json::json;
 
-use crate::guests::{FIRST_REWARD, HOSTILE, load, wait};
+use crate::guests::{FIRST_REWARD, HOSTILE, RANKER, load, runtime, wait};
 
 fn plain() -> Reward {
     load(&FIRST_REWARD, json!({}), Limits::default()).expect("loads").reward().expect("a reward")
@@ -214,6 +214,40 @@ fn a_shadow_judges_the_same_samples_and_changes_nothing() {
     assert_eq!(shadows, [Some(1.0), Some(1.0), Some(f64::INFINITY), None], "right, poisoned, trapped, not asked");
     rubric.set_shadow("plain", None).expect("a known name");
     assert!(grade(&mut rubric, text, 0).iter().all(|graded| graded.shadows.is_empty()));
+}
+
+/// Plugins by sample and by group, remembered ones and ones whose samples share a call: asked about parts on several
+/// threads, they earn what they earn in one piece. `host/runtime/tests/sittings.rs` tries many rubrics.
+#[test]
+fn a_batch_in_parts_is_graded_as_in_one_piece() {
+    let loaded = |spec: PluginSpec| wait(runtime().load(&spec)).expect("loads").scorer().expect("a scorer");
+    let remembered = loaded(PluginSpec { cache: CacheScores::Memory, ..PluginSpec::path(&**FIRST_REWARD) });
+    let together = loaded(PluginSpec { isolation: Isolation::Batch, ..PluginSpec::path(&**HOSTILE) });
+    let ranker = loaded(PluginSpec::path(&**RANKER));
+    let graders = || {
+        let named = |name: &str, scorer: &Scorer| Grader { scorer: scorer.clone(), ..grader(name, plain()) };
+        vec![
+            named("together", &together),
+            named("ranker", &ranker),
+            Grader { priority: 1, ..named("gate", &remembered) },
+        ]
+    };
+    let rules = RubricRules { combine: Combine::Gate, quarantine_after: Some(2), ..RubricRules::default() };
+    let (mut whole, mut cut) = (rubric(graders(), rules), rubric(graders(), rules));
+    let batch = samples("a yes, a no, a yes panic, b yes, b yes fault, c yes, c yes nan, c yes, d no, d yes");
+    for step in 0..2 {
+        let expected = wait(whole.grade(batch.clone(), step)).expect("graded");
+        let sitting = cut.sitting(step);
+        let ask = |part: usize, range: std::ops::Range<usize>| {
+            let (panel, samples) = (sitting.panel().clone(), batch[range].to_vec());
+            std::thread::spawn(move || wait(panel.ask(part, samples)))
+        };
+        let asked = [ask(2, 5..10), ask(0, 0..3), ask(1, 3..5)].map(|asked| asked.join().expect("no panic"));
+        let graded = sitting.conclude(asked.into()).expect("graded");
+        assert_eq!(rewards(&expected), rewards(&graded), "step {step}");
+        (0..3).for_each(|seat| assert_eq!(answers(&expected, seat), answers(&graded, seat), "step {step}"));
+        assert_eq!(whole.state(), cut.state(), "step {step}");
+    }
 }
 
 #[track_caller]

@@ -58,7 +58,8 @@
 //!   ask as one batch; they are suspended meanwhile. A [`Tool`] is a plugin whose functions may be called, each call in
 //!   an instance of its own.
 //! * [`Rubric`]: named [`Grader`]s under [`RubricRules`], and the counts of their faults. Arithmetic beside the calls;
-//!   [`Rubric::swap`] replaces a grader's plugin between two batches and costs nothing.
+//!   [`Rubric::swap`] replaces a grader's plugin between two batches and costs nothing. A [`Sitting`] lives for one batch;
+//!   its [`Panel`], a counter, may be asked about parts of the batch while others are still to come.
 //! * [`Score`], [`Fault`], [`Judgement`] and its [`Receipt`] (fuel, time, peak memory): plain data; keep them as long as
 //!   you like.
 //!
@@ -178,7 +179,7 @@ pub use isolation::{Isolation, Worker};
 pub use limits::Limits;
 pub use plugin::{Plugin, PluginSpec};
 pub use reward::{Judgement, Receipt, Reward};
-pub use rubric::{Combine, Graded, Grader, OnFault, Rubric, RubricRules, RubricState, Weight};
+pub use rubric::{Asked, Combine, Graded, Grader, OnFault, Panel, Rubric, RubricRules, RubricState, Sitting, Weight};
 pub use runtime::{Runtime, RuntimeConfig};
 pub use score_cache::CacheScores;
 pub use scorer::{HostScorer, Scorer};

@@ -56,7 +56,8 @@ type JudgeFn = dyn Fn(Arc<[Sample]>) -> Pin<Box<dyn Future<Output = Answers> + S
 impl HostScorer {
     /// A function from samples to one score or fault each, same length and order. `digest` says what it is: equal digests
     /// promise equal scores, and are what logs and checkpoints remember it by. The future must not block the thread that
-    /// awaits it: other graders' answers arrive there meanwhile.
+    /// awaits it: other graders' answers arrive there meanwhile. A [`Panel`](crate::Panel) that is asked about several parts
+    /// of a batch at once calls it for each.
     pub fn new<F>(digest: Digest, judge: impl Fn(Arc<[Sample]>) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Vec<Result<Score, Fault>>> + Send + 'static,
@@ -64,7 +65,7 @@ impl HostScorer {
         Self { digest, judge: Arc::new(move |samples| Box::pin(judge(samples))) }
     }
 
-    /// The same for a function that computes or blocks: each batch gets a thread of its own.
+    /// The same for a function that computes or blocks: each call gets a thread of its own.
     pub fn blocking(
         digest: Digest,
         judge: impl Fn(&[Sample]) -> Vec<Result<Score, Fault>> + Send + Sync + 'static,

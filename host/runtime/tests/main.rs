@@ -16,5 +16,7 @@ mod load;
 mod scores;
 /// The fuzz target's seeds, each through the loader.
 mod seeds;
+/// Batches before a rubric in parts: concluded as if they had come in one piece.
+mod sittings;
 /// The contract in `wit/`: documented, and unchanged since its release.
 mod wit;

@@ -2,7 +2,8 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// Measures seconds since it was made or last asked.
+/// Measures seconds since it was made or last asked. A copy goes on from where the original was.
+#[derive(Clone, Copy)]
 pub(crate) struct Stopwatch {
     started: Instant,
     lap: Instant,

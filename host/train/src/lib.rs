@@ -13,6 +13,7 @@
 #![deny(missing_docs)]
 
 mod advantage;
+mod attempt;
 mod batch;
 mod chains;
 mod clock;

@@ -6,6 +6,7 @@
 use rewarden_runtime::{Digest, Fault, Grader, HostScorer, Role, Sample, Score, Scorer};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use tokio::sync::Semaphore;
 
 use crate::advantage::step_ends;
 use crate::batch::Datum;
@@ -222,7 +223,13 @@ pub fn trained_scorer(config: &RunConfig, model: &RewardModelConfig) -> Result<S
 
 fn read_scorer(config: &RunConfig, model: &RewardModelConfig, folder: &Path) -> Result<Scorer> {
     let reward_model = RewardModel::read(config, folder, model.aggregate)?;
-    let judge = move |samples: &[Sample]| reward_model.judge(samples);
+    // Parts of a batch come side by side, and each is about one pass: more at once than there are cores would only need
+    // the memory of more passes.
+    let passes = Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from));
+    let judge = move |samples: &[Sample]| {
+        let _turn = pollster::block_on(passes.acquire());
+        reward_model.judge(samples)
+    };
     Ok(HostScorer::blocking(digest(folder, model.aggregate)?, judge).into())
 }
 

@@ -63,13 +63,15 @@ pub(crate) fn check_lengths<'a>(
 }
 
 /// Attempts every task `group_size` times; attempts at one task are neighbours. `progress` hears the number of tokens
-/// sampled so far.
+/// sampled so far. `finished` is told of each task once, by its place in `tasks`, when all attempts at it have ended: on
+/// this thread, in any order of tasks, with the attempts in their own order. What it does delays sampling.
 pub fn roll_out(
     policy: &Policy,
     renderer: &Renderer,
     tasks: &[&Task],
     plan: &Plan,
     mut progress: impl FnMut(usize),
+    mut finished: impl FnMut(usize, &[Rollout]),
 ) -> Result<Vec<Rollout>> {
     let seed = |group: usize, attempt| {
         seed::derive(plan.seed, plan.purpose, &[plan.step as u64, (plan.first_task + group) as u64, attempt as u64])
@@ -83,18 +85,29 @@ pub fn roll_out(
         true => Next::Stop,
         false => Next::Draw,
     };
-    let watch = |happened: Progress| {
-        if let Progress::Tokens(tokens) = happened {
-            progress(tokens);
+    // What cannot be told as text ends the roll-out, but only when the sampler is done.
+    let mut groups: Vec<Result<Vec<Rollout>>> = tasks.iter().map(|_| Ok(vec![])).collect();
+    let watch = |happened: Progress| match happened {
+        Progress::Tokens(tokens) => progress(tokens),
+        Progress::Done { request, samples } => {
+            let prompt = &requests[request].prompt;
+            groups[request] = group(tasks[request], prompt, samples, renderer, plan);
+            if let Ok(group) = &groups[request] {
+                finished(request, group);
+            }
         }
     };
-    let sampled = Sampler::new(policy).sample(&requests, plan.sampling, &guide, watch)?;
-    let rollout = |(index, sampled): (usize, Sampled)| {
-        let group = index / plan.group_size;
-        let sample = trajectory(tasks[group], index % plan.group_size, renderer, &sampled, plan)?;
-        Ok(Rollout { sample, prompt: requests[group].prompt.clone(), sampled })
+    Sampler::new(policy).sample(&requests, plan.sampling, &guide, watch)?;
+    Ok(groups.into_iter().collect::<Result<Vec<_>>>()?.concat())
+}
+
+/// All attempts at one task.
+fn group(task: &Task, prompt: &[u32], samples: &[Sampled], renderer: &Renderer, plan: &Plan) -> Result<Vec<Rollout>> {
+    let rollout = |(attempt, sampled): (usize, &Sampled)| {
+        let sample = trajectory(task, attempt, renderer, sampled, plan)?;
+        Ok(Rollout { sample, prompt: prompt.to_vec(), sampled: sampled.clone() })
     };
-    sampled.into_iter().enumerate().map(rollout).collect()
+    samples.iter().enumerate().map(rollout).collect()
 }
 
 /// Whether a sample ends with its newest token: one that says so, or that completes a text that does.

@@ -5,11 +5,44 @@ use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::Rubric;
 use super::combine::Term;
-use crate::{Judgement, Receipt, Sample, Scorer};
+use super::{Grader, Rubric};
+use crate::{Fault, Judgement, Receipt, Sample, Scorer};
 
-/// The answers to a batch: one column per grader, one place per sample, empty where it was not asked.
+/// The graders of a [`Sitting`](crate::Sitting), as they are asked from its beginning to its end.
+///
+/// A clone is a counter; `Send + Sync`; it may outlive its sitting, but nobody takes its answers then. Any number of
+/// [`ask`](Panel::ask)s may be under way at once, on any threads and executors: plugins share their runtime's threads
+/// however many are, while each holds its samples and answers.
+#[derive(Clone)]
+pub struct Panel(Arc<Places>);
+
+struct Places {
+    places: Vec<Place>,
+    terms: Vec<Term>,
+    gate_threshold: f64,
+}
+
+/// A grader, its shadow, and what is answered for it when it is not called any more.
+struct Place {
+    grader: Grader,
+    shadow: Option<Scorer>,
+    refusal: Option<Fault>,
+}
+
+/// What a [`Panel`] says of a part of a batch, for [`Sitting::conclude`](crate::Sitting::conclude).
+///
+/// Owns the part's samples and answers; `Send + Sync`. Nothing in it can be read yet: what an answer is worth, the whole
+/// batch decides.
+#[must_use = "no fault is counted and no sample graded before the sitting is concluded"]
+pub struct Asked {
+    panel: Panel,
+    pub(super) part: usize,
+    pub(super) samples: Arc<[Sample]>,
+    pub(super) answers: Answers,
+}
+
+/// The answers to a batch or a part of one: one column per grader, one place per sample, empty where it was not asked.
 pub(super) struct Answers {
     pub(super) parts: Vec<Vec<Option<Judgement>>>,
     pub(super) shadows: Vec<Vec<Option<Judgement>>>,
@@ -23,17 +56,40 @@ struct Call {
     chosen: Vec<usize>,
 }
 
-impl Rubric {
-    /// Asks everyone, highest priority first; graders of one priority are asked together.
-    pub(super) async fn ask(&self, samples: &Arc<[Sample]>, terms: &[Term]) -> Answers {
-        let empty = || vec![vec![None; samples.len()]; self.seats.len()];
-        let mut answers = Answers { parts: empty(), shadows: empty() };
+impl Panel {
+    /// The graders as they are now.
+    pub(super) fn of(rubric: &Rubric, step: u32) -> Panel {
+        let seats = rubric.seats.iter();
+        let places = seats.map(|seat| Place {
+            grader: seat.grader.clone(),
+            shadow: seat.shadow.clone(),
+            refusal: seat.tally.refusal(),
+        });
+        let gate_threshold = rubric.rules.gate_threshold;
+        Panel(Arc::new(Places { places: places.collect(), terms: rubric.terms(step), gate_threshold }))
+    }
+
+    /// What each grader stands for.
+    pub(super) fn terms(&self) -> &[Term] {
+        &self.0.terms
+    }
+
+    /// Asks everyone about a part of the batch, highest priority first; graders of one priority are asked together.
+    ///
+    /// `part` is its number: parts are graded in the order of their numbers, whatever order they are asked in. A part is
+    /// whole groups, because a grader that judges groups sees no more of one than the part has. Awaiting works on any
+    /// executor.
+    pub async fn ask(&self, part: usize, samples: Vec<Sample>) -> Asked {
+        let samples: Arc<[Sample]> = samples.into();
+        let Places { places, terms, gate_threshold } = &*self.0;
+        let mut answers = Answers::none(places.len(), samples.len());
         let mut open = vec![true; samples.len()];
-        let priorities: BTreeSet<i32> = self.seats.iter().map(|seat| seat.grader.priority).collect();
+        let priorities: BTreeSet<i32> = places.iter().map(|place| place.grader.priority).collect();
         for priority in priorities.into_iter().rev() {
-            let tier = || (0..self.seats.len()).filter(|&seat| self.seats[seat].grader.priority == priority);
-            let calls: Vec<Call> = tier().flat_map(|seat| self.calls(seat, samples, &open, &mut answers)).collect();
-            let judging = calls.iter().map(|call| call.scorer.judge_batch(chosen(samples, &call.chosen)));
+            let tier = || (0..places.len()).filter(|&seat| places[seat].grader.priority == priority);
+            let calls: Vec<Call> =
+                tier().flat_map(|seat| places[seat].calls(seat, &samples, &open, &mut answers)).collect();
+            let judging = calls.iter().map(|call| call.scorer.judge_batch(chosen(&samples, &call.chosen)));
             for (call, judgements) in calls.iter().zip(all(judging).await) {
                 let columns = if call.is_shadow { &mut answers.shadows } else { &mut answers.parts };
                 for (&sample, judgement) in call.chosen.iter().zip(judgements) {
@@ -43,28 +99,50 @@ impl Rubric {
             for seat in tier() {
                 for (open, judgement) in open.iter_mut().zip(&answers.parts[seat]) {
                     let part = terms[seat].part(judgement.as_ref());
-                    *open &= !terms[seat].closes(part, self.rules.gate_threshold);
+                    *open &= !terms[seat].closes(part, *gate_threshold);
                 }
             }
         }
-        answers
+        Asked { panel: self.clone(), part, samples, answers }
     }
+}
 
+impl Place {
     /// The calls for one grader and its shadow. A quarantined grader is answered for here, and not called.
     fn calls(&self, seat: usize, samples: &[Sample], open: &[bool], answers: &mut Answers) -> Vec<Call> {
-        let place = &self.seats[seat];
-        let asked = |&sample: &usize| open[sample] && place.grader.judges(&samples[sample]);
+        let asked = |&sample: &usize| open[sample] && self.grader.judges(&samples[sample]);
         let chosen: Vec<usize> = (0..samples.len()).filter(asked).collect();
         let call = |scorer: Scorer, is_shadow| Call { scorer, seat, is_shadow, chosen: chosen.clone() };
-        let mut calls: Vec<Call> = place.shadow.iter().map(|shadow| call(shadow.clone(), true)).collect();
-        match place.tally.refusal() {
-            None => calls.push(call(place.grader.scorer.clone(), false)),
+        let mut calls: Vec<Call> = self.shadow.iter().map(|shadow| call(shadow.clone(), true)).collect();
+        match &self.refusal {
+            None => calls.push(call(self.grader.scorer.clone(), false)),
             Some(fault) => {
                 let refused = || Judgement { result: Err(fault.clone()), receipt: Receipt::default() };
                 chosen.iter().for_each(|&sample| answers.parts[seat][sample] = Some(refused()));
             }
         }
         calls
+    }
+}
+
+impl Asked {
+    /// Whether this panel was asked.
+    pub(super) fn is_of(&self, panel: &Panel) -> bool {
+        Arc::ptr_eq(&self.panel.0, &panel.0)
+    }
+}
+
+impl Answers {
+    /// Those of graders that were not asked.
+    pub(super) fn none(seats: usize, samples: usize) -> Answers {
+        let empty = || vec![vec![None; samples]; seats];
+        Answers { parts: empty(), shadows: empty() }
+    }
+
+    /// Puts the answers about later samples behind these.
+    pub(super) fn extend(&mut self, later: Answers) {
+        let columns = self.parts.iter_mut().chain(&mut self.shadows);
+        columns.zip(later.parts.into_iter().chain(later.shadows)).for_each(|(column, later)| column.extend(later));
     }
 }
 

@@ -1,26 +1,27 @@
 //! A rubric: named graders with weights and priorities, and what becomes of a sample that one of them could not judge.
 //!
-//! One batch, in order: `ask` sends each sample to the graders it concerns, `tally` counts faults and quarantines,
-//! `combine` turns the answers into rewards (`normalise` for GDPO), `weight` and `rules` are what a config says.
+//! One batch, in order: `ask` sends each sample to the graders it concerns, in as many parts as the batch comes in;
+//! `sitting` concludes when all are there: `tally` counts faults and quarantines, `combine` turns the answers into rewards
+//! (`normalise` for GDPO). `weight` and `rules` are what a config says.
 
 mod ask;
 mod combine;
 mod normalise;
 mod rules;
+mod sitting;
 mod tally;
 mod weight;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
-use std::sync::Arc;
 
+pub use ask::{Asked, Panel};
 pub use rules::{Combine, OnFault, RubricRules};
+pub use sitting::Sitting;
 pub use tally::RubricState;
 pub use weight::Weight;
 
 use crate::{Digest, Error, Judgement, Sample, Scorer};
-use ask::Answers;
-use combine::{Outcome, Part, Term};
+use combine::Term;
 use tally::Tally;
 
 /// Somebody who judges, with a name and a place in the rubric.
@@ -190,20 +191,12 @@ impl Rubric {
 
     /// Grades samples at a training step; same length, same order. A group is a run of neighbours with equal `group`.
     /// Faults are data; the errors are those a run asked for: a grader with [`OnFault::FailRun`] failed, or the
-    /// [`fault_budget`](RubricRules::fault_budget) is spent. Awaiting works on any executor.
+    /// [`fault_budget`](RubricRules::fault_budget) is spent. Awaiting works on any executor. A batch that comes in parts
+    /// is graded in a [`sitting`](Rubric::sitting).
     pub async fn grade(&mut self, samples: Vec<Sample>, step: u32) -> Result<Vec<Graded>, Error> {
-        let samples: Arc<[Sample]> = samples.into();
-        let terms = self.terms(step);
-        let answers = self.ask(&samples, &terms).await;
-        self.count(&answers, step);
-        self.stop_at_faults(&samples, &terms, &answers)?;
-        let part = |sample: usize| {
-            let columns = terms.iter().zip(&answers.parts);
-            columns.map(move |(term, column)| term.part(column[sample].as_ref()))
-        };
-        let rows: Vec<Vec<Part>> = (0..samples.len()).map(|sample| part(sample).collect()).collect();
-        let outcomes = combine::combine(&self.rules, &terms, &groups(&samples), &rows);
-        Ok(self.graded(outcomes, answers))
+        let sitting = self.sitting(step);
+        let asked = sitting.panel().ask(0, samples).await;
+        sitting.conclude(vec![asked])
     }
 
     fn seat(&mut self, name: &str) -> Result<&mut Seat, Error> {
@@ -226,65 +219,4 @@ impl Rubric {
         };
         self.graders().map(term).collect()
     }
-
-    fn count(&mut self, answers: &Answers, step: u32) {
-        for (seat, column) in self.seats.iter_mut().zip(&answers.parts) {
-            let was_called = seat.tally.refusal().is_none();
-            for judgement in column.iter().flatten() {
-                seat.tally.note(judgement.result.as_ref().err(), step, self.rules.quarantine_after);
-            }
-            if let Some(fault) = seat.tally.refusal().filter(|_| was_called) {
-                log::warn!(target: "rewarden::rubric", "reward `{}`: {fault}", seat.grader.name);
-            }
-        }
-    }
-
-    fn stop_at_faults(&self, samples: &[Sample], terms: &[Term], answers: &Answers) -> Result<(), Error> {
-        let mut last = None;
-        for (index, sample) in samples.iter().enumerate() {
-            for ((seat, term), column) in self.seats.iter().zip(terms).zip(&answers.parts) {
-                let Some(Err(fault)) = column[index].as_ref().map(|judgement| &judgement.result) else { continue };
-                if term.on_fault == OnFault::FailRun {
-                    let (name, sample) = (seat.grader.name.clone(), sample.id.clone());
-                    return Err(Error::Faulted { name, sample, fault: fault.clone() });
-                }
-                last = Some((sample, fault));
-            }
-        }
-        let faults: BTreeMap<String, u64> =
-            self.seats.iter().map(|s| (s.grader.name.clone(), s.tally.faults)).collect();
-        let spent = faults.values().fold(0, |sum: u64, faults| sum.saturating_add(*faults));
-        match (self.rules.fault_budget, last) {
-            (Some(budget), Some((sample, fault))) if spent > budget => {
-                Err(Error::FaultBudget { budget, faults, sample: sample.id.clone(), fault: fault.clone() })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Turns columns by grader into one record per sample.
-    fn graded(&self, outcomes: Vec<Outcome>, answers: Answers) -> Vec<Graded> {
-        let columns = |columns: Vec<Vec<_>>| columns.into_iter().map(Vec::into_iter).collect::<Vec<_>>();
-        let (mut parts, mut shadows) = (columns(answers.parts), columns(answers.shadows));
-        let graded = |Outcome { reward, total }| {
-            let shadows = self.names().zip(&mut shadows);
-            Graded {
-                reward,
-                total,
-                parts: parts.iter_mut().filter_map(Iterator::next).collect(),
-                shadows: shadows.filter_map(|(name, column)| Some((name.to_owned(), column.next()??))).collect(),
-            }
-        };
-        outcomes.into_iter().map(graded).collect()
-    }
-}
-
-/// Runs of neighbours with equal `group`.
-fn groups(samples: &[Sample]) -> Vec<Range<usize>> {
-    let mut start = 0;
-    let range = |group: &[Sample]| {
-        start += group.len();
-        start - group.len()..start
-    };
-    samples.chunk_by(|one, next| one.group == next.group).map(range).collect()
 }

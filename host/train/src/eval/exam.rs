@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 
 use super::marks::{Evaluation, Mark, summarise};
+use crate::attempt::{Attempted, attempt};
 use crate::config::RunConfig;
 use crate::data::{Dataset, Example, Task};
 use crate::error::{Error, Result};
@@ -14,7 +15,7 @@ use crate::model::Policy;
 use crate::observe::{Event, Observer};
 use crate::renderer::Renderer;
 use crate::report;
-use crate::rollout::{Plan, check_lengths, roll_out};
+use crate::rollout::{Plan, check_lengths};
 use crate::run_dir::{Metrics, ROLLOUTS, StageDir};
 use crate::seed::Purpose;
 
@@ -90,11 +91,10 @@ impl<'a> Exam<'a> {
                 step: 0,
                 first_task: chunk * TASKS_AT_ONCE,
             };
-            let rollouts =
-                roll_out(policy, renderer, tasks, &plan, |t| observe(Event::Sampled { tokens: before + t }))?;
+            let progress = |tokens| observe(Event::Sampled { tokens: before + tokens });
+            let grading = (&mut *rubric, config.rl.max_steps as u32);
+            let Attempted { rollouts, graded, .. } = attempt((policy, renderer), (tasks, &plan), grading, progress)?;
             before += rollouts.iter().map(|rollout| rollout.sampled.tokens.len()).sum::<usize>();
-            let samples = rollouts.iter().map(|rollout| rollout.sample.clone()).collect();
-            let graded = pollster::block_on(rubric.grade(samples, config.rl.max_steps as u32))?;
             if let Some((dir, name)) = kept {
                 dir.append_all(&format!("{name}-{ROLLOUTS}"), &report::rows(rubric, 0, &rollouts, &graded, &[]))?;
             }

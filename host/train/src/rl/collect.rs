@@ -5,14 +5,14 @@ use rewarden_runtime::{Graded, Rubric};
 
 use super::process;
 use crate::advantage::is_constant;
-use crate::clock::Stopwatch;
+use crate::attempt::{Attempted, Seconds, attempt};
 use crate::config::{AdvEstimator, RlConfig, RunConfig};
 use crate::data::{Dataset, Task, batch_at};
 use crate::error::Result;
 use crate::learner::Learner;
 use crate::observe::{Event, Observer};
 use crate::report;
-use crate::rollout::{Plan, Rollout, roll_out};
+use crate::rollout::{Plan, Rollout};
 use crate::seed::Purpose;
 
 /// What a step sampled.
@@ -26,8 +26,7 @@ pub(super) struct Attempts {
     pub(super) groups: Vec<usize>,
     /// Batches of tasks it took.
     pub(super) batches: usize,
-    pub(super) sampling_seconds: f64,
-    pub(super) scoring_seconds: f64,
+    pub(super) seconds: Seconds,
 }
 
 /// Attempts until there is enough to learn from, or the config's bound is reached.
@@ -43,12 +42,9 @@ pub(super) fn collect(
     let weights = process::weights(rubric, step);
     let mut attempts = Attempts::default();
     loop {
-        let mut clock = Stopwatch::new();
-        let rollouts = attempt(config, dataset, learner, (step, attempts.batches), observe)?;
-        attempts.sampling_seconds += clock.lap();
-        let samples = rollouts.iter().map(|rollout| rollout.sample.clone()).collect();
-        let graded = pollster::block_on(rubric.grade(samples, step as u32))?;
-        attempts.scoring_seconds += clock.lap();
+        let batch = attempt_batch((config, dataset, learner), rubric, (step, attempts.batches), observe)?;
+        let Attempted { rollouts, graded, seconds } = batch;
+        attempts.seconds += seconds;
         learner.batches_drawn += 1;
         attempts.batches += 1;
         attempts.rollouts.extend(rollouts);
@@ -61,13 +57,12 @@ pub(super) fn collect(
 }
 
 /// `group_size` attempts at each of the next `groups_per_batch` tasks; `batch` counts within the step.
-fn attempt(
-    config: &RunConfig,
-    dataset: &Dataset,
-    learner: &Learner,
+fn attempt_batch(
+    (config, dataset, learner): (&RunConfig, &Dataset, &Learner),
+    rubric: &mut Rubric,
     (step, batch): (usize, usize),
     observe: Observer,
-) -> Result<Vec<Rollout>> {
+) -> Result<Attempted> {
     let options = &config.rl;
     let chosen = batch_at(dataset.train.len(), options.groups_per_batch, config.seed, learner.batches_drawn);
     let tasks: Vec<&Task> = chosen.into_iter().map(|index| &dataset.train[index].task).collect();
@@ -81,7 +76,8 @@ fn attempt(
         step,
         first_task: batch * options.groups_per_batch,
     };
-    roll_out(&learner.policy, &learner.renderer, &tasks, &plan, |tokens| observe(Event::Sampled { tokens }))
+    let progress = |tokens| observe(Event::Sampled { tokens });
+    attempt((&learner.policy, &learner.renderer), (&tasks, &plan), (rubric, step as u32), progress)
 }
 
 /// The groups to learn from, by number: all, or the first `groups_per_batch` that differ where constant ones are left

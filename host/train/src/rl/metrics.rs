@@ -6,13 +6,16 @@ use crate::config::{AdvEstimator, RlConfig};
 use crate::learner::Update;
 use crate::run_dir::Metrics;
 
-/// Adds what sampling took and gave.
+/// Adds what sampling took and gave. `time/sampling` is from the first token to the last, `time/scoring` all the time that
+/// any grader was asked, mostly the same time; `time/scoring_wait` is what scoring took after the last token, so that
+/// sampling, that and training make up `time/total`.
 pub(super) fn describe_attempts(attempts: &Attempts, options: &RlConfig, mismatched: usize, into: &mut Metrics) {
     let tokens: usize = attempts.rollouts.iter().map(|rollout| rollout.sampled.tokens.len()).sum();
     let mut put = |name: &str, value: f64| into.insert(name.to_owned(), value.into());
-    put("time/sampling", attempts.sampling_seconds);
-    put("time/scoring", attempts.scoring_seconds);
-    put("sampled_tokens_per_second", tokens as f64 / attempts.sampling_seconds);
+    put("time/sampling", attempts.seconds.sampling);
+    put("time/scoring", attempts.seconds.scoring);
+    put("time/scoring_wait", attempts.seconds.scoring_wait);
+    put("sampled_tokens_per_second", tokens as f64 / attempts.seconds.sampling);
     if options.max_num_gen_batches > 1 {
         put("train/num_gen_batches", attempts.batches as f64);
         put("train/num_groups", attempts.groups.len() as f64);
