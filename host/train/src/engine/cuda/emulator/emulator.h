@@ -216,7 +216,7 @@ inline void run_block(size_t shared_bytes) {
     if (shared_bytes && posix_memalign(&shared, 128, shared_bytes)) abort();
     if (shared_bytes) memset(shared, 0xff, shared_bytes);
     m.dynamic_shared = static_cast<char*>(shared);
-    if (m.fibers.size() < m.threads) m.fibers.resize(m.threads);
+    if (m.fibers.empty()) m.fibers.resize(1024); // stacks come with first use; they must not move
     for (u32 thread = 0; thread < m.threads; ++thread) prepare(m.fibers[thread]);
     for (u32 warp = 0; warp < m.threads / WARP; ++warp) m.warps[warp] = {ALL_LANES, 0, WAIT_NOT, {}};
     m.left = m.threads, m.at_barrier = 0;
