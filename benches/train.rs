@@ -28,7 +28,7 @@ fn update(criterion: &mut Criterion) {
     };
     let data: Vec<Datum> = (0..32).map(datum).collect();
     let mut policy = policy();
-    let mut optimizer = Optimizer::new(&policy, &AdamConfig::default());
+    let mut optimizer = Optimizer::new(&policy, &AdamConfig::default()).expect("an optimizer");
     let mut group = criterion.benchmark_group("train");
     group.throughput(Throughput::Elements((data.len() * (PROMPT + ANSWER)) as u64));
     for (name, micro_batch_size) in [("update/one-pass", 0), ("update/two-passes", 16)] {
@@ -63,7 +63,7 @@ fn engine_update(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(32 * 128));
     for (name, recompute) in [("32x128/gradient-checkpointing", true), ("32x128", false)] {
         let mut policy = larger().with_gradient_checkpointing(recompute);
-        let mut optimizer = Optimizer::new(&policy, &AdamConfig::default());
+        let mut optimizer = Optimizer::new(&policy, &AdamConfig::default()).expect("an optimizer");
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let loss = nll(&data);

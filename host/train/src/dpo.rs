@@ -35,6 +35,7 @@ pub(crate) fn dpo(config: &RunConfig, material: &Material, observe: Observer) ->
         save_every: options.save_every,
         retention: Retention::of(config, options.keep_last),
         adam: options.adam.clone(),
+        device: config.device,
         gradient_checkpointing: config.gradient_checkpointing,
         about: None,
     };

@@ -78,6 +78,9 @@ pub enum Error {
     /// A tensor operation failed.
     #[error("tensor operation: {0}")]
     Tensor(#[from] candle_core::Error),
+    /// The GPU, or what drives it, is absent or refused.
+    #[error("GPU: {0}")]
+    Gpu(String),
     /// Training left the numbers that can be computed with.
     #[error("{0}")]
     Diverged(String),

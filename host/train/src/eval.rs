@@ -41,6 +41,7 @@ pub(crate) fn eval(
             Some(folder) => start::read_policy(config, folder)?,
             None => start::named(config, material)?,
         };
+        let policy = config.device.place(policy)?;
         exam.check_lengths(&policy, &renderer)?;
         let evaluation = exam.take((&policy, &renderer), rubric, Some((&dir, name)), observe)?;
         let metrics = row(name, folder.as_deref(), rubric, &evaluation);

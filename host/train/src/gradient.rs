@@ -4,6 +4,7 @@
 //! those back. Shares of the loss are added in order and every weight in them is the whole batch's: the size of a pass
 //! decides memory, never the result (beyond rounding).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::batch::{Datum, MicroBatch};
@@ -11,12 +12,12 @@ use crate::engine::Said;
 use crate::engine::cpu::gradient_norm;
 use crate::error::Result;
 use crate::layout::Layout;
-use crate::model::Policy;
+use crate::model::{Policy, Sum};
 use crate::objective::{Judge, Objective, Prediction, Slopes};
 
 /// The gradient of every trained parameter, flat, in the order of [`crate::Weights::iter`].
 pub struct Gradients {
-    values: Vec<f32>,
+    sum: Sum,
     /// The batch's loss.
     pub loss: f64,
     /// The objective's numbers for the logs, each summed over the batch.
@@ -105,8 +106,7 @@ fn accumulate(
     entropies: bool,
     (together, judge): (usize, &NearJudge),
 ) -> Result<Gradients> {
-    let values = vec![0.0; policy.trainable().count()];
-    let mut sum = Gradients { values, loss: 0.0, metrics: BTreeMap::new(), log_probs: vec![] };
+    let mut sum = Gradients { sum: policy.sum()?, loss: 0.0, metrics: BTreeMap::new(), log_probs: vec![] };
     let mut seen: Placed = vec![];
     for members in layout.passes(data, together) {
         let batch = MicroBatch::new(data, &members, policy.config().head());
@@ -121,7 +121,7 @@ fn accumulate(
             seen.extend(pass);
             Said { values: judged.log_probs.clone(), entropies: judged.entropies.clone() }
         };
-        policy.learn(&batch, entropies, judge, &mut sum.values)?;
+        policy.learn(&batch, entropies, judge, &mut sum.sum)?;
         sum.loss += judged.loss;
         add(&mut sum.metrics, judged.metrics);
     }
@@ -189,13 +189,21 @@ fn add(sums: &mut BTreeMap<&'static str, f64>, more: BTreeMap<&'static str, f64>
 }
 
 impl Gradients {
-    /// All numbers, in the order of the policy's trained weights.
-    pub fn values(&self) -> &[f32] {
-        &self.values
+    /// All numbers, in the order of the policy's trained weights. Copies them from the GPU if that is where they are.
+    pub fn values(&self) -> Result<Cow<'_, [f32]>> {
+        Ok(match &self.sum {
+            Sum::Cpu(values) => Cow::Borrowed(values),
+            Sum::Gpu(gradient) => Cow::Owned(gradient.read()?),
+        })
+    }
+
+    /// Where they are.
+    pub(crate) fn sum(&self) -> &Sum {
+        &self.sum
     }
 
     /// Euclidean norm over all parameters.
-    pub fn norm(&self) -> f64 {
-        gradient_norm(&self.values)
+    pub fn norm(&self) -> Result<f64> {
+        Ok(gradient_norm(&self.values()?))
     }
 }

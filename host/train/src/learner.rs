@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::batch::Datum;
 use crate::clock::Stopwatch;
-use crate::config::{AdamConfig, Stage};
+use crate::config::{AdamConfig, Device, Stage};
 use crate::error::Result;
 use crate::events::EventFile;
 use crate::gradient::gradients;
@@ -45,6 +45,7 @@ pub(crate) struct Plan {
     pub(crate) save_every: usize,
     pub(crate) retention: Retention,
     pub(crate) adam: AdamConfig,
+    pub(crate) device: Device,
     pub(crate) gradient_checkpointing: bool,
     /// What a reader of the checkpoint has to know about the model beside its own files.
     pub(crate) about: Option<About>,
@@ -90,10 +91,11 @@ impl Learner {
             Some(checkpoint) => read(&dir.folder(checkpoint))?,
             None => start()?,
         };
+        let policy = plan.device.place(policy)?;
         let policy = policy.with_gradient_checkpointing(plan.gradient_checkpointing);
         let optimizer = match &checkpoint {
             Some(checkpoint) => Optimizer::read(&policy, &plan.adam, &dir.folder(checkpoint).join(OPTIMIZER))?,
-            None => Optimizer::new(&policy, &plan.adam),
+            None => Optimizer::new(&policy, &plan.adam)?,
         };
         let batches_drawn = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.batches_drawn);
         let earlier_seconds = checkpoint.as_ref().map_or(0.0, |checkpoint| checkpoint.seconds);

@@ -58,9 +58,9 @@ mod tokenizer;
 pub use advantage::{group_normalised, is_constant, leave_one_out, mean_centred, overlong_penalty, whiten};
 pub use batch::Datum;
 pub use config::{
-    AdamConfig, AdvEstimator, Aggregate, DataConfig, DpoConfig, DpoLossFn, EvalConfig, KeyDoc, KlIn, LossFnConfig,
-    LrSchedule, PrmConfig, PrmLossFn, RewardConfig, RewardModelConfig, RlConfig, RunConfig, SftConfig, Stage, TINY,
-    config_docs, nearest, nearest_name,
+    AdamConfig, AdvEstimator, Aggregate, DataConfig, Device, DpoConfig, DpoLossFn, EvalConfig, KeyDoc, KlIn,
+    LossFnConfig, LrSchedule, PrmConfig, PrmLossFn, RewardConfig, RewardModelConfig, RlConfig, RunConfig, SftConfig,
+    Stage, TINY, config_docs, nearest, nearest_name,
 };
 pub use data::{Arithmetic, Chain, Columns, Dataset, Example, MixConfig, Outcome, Pair, Row, Skipped, Task, read_data};
 pub use error::{Error, Result};

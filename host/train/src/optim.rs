@@ -1,63 +1,88 @@
 //! AdamW (Loshchilov and Hutter 2019) with clipping by global norm, moments in f32.
 
 use candle_core::{Device, Tensor};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
 use crate::config::AdamConfig;
-use crate::engine::cpu::{AdamStep, adam};
+use crate::engine::cpu::{AdamStep, adam, gradient_norm};
+use crate::engine::cuda;
 use crate::error::{Error, Result};
 use crate::gradient::Gradients;
-use crate::model::{Parameter, Policy};
+use crate::model::{Parameter, Policy, Sum};
 
-/// The state of AdamW: two f32 moments per parameter, flat as the weights are.
+/// The state of AdamW: two f32 moments per parameter, flat as the weights are, and where the policy is.
 pub struct Optimizer {
     config: AdamConfig,
-    first: Vec<f32>,
-    second: Vec<f32>,
+    moments: Moments,
     steps: u64,
+}
+
+enum Moments {
+    Cpu { first: Vec<f32>, second: Vec<f32> },
+    Gpu(cuda::Moments),
 }
 
 impl Optimizer {
     /// Zero moments for the parameters of `policy`.
-    pub fn new(policy: &Policy, config: &AdamConfig) -> Self {
+    pub fn new(policy: &Policy, config: &AdamConfig) -> Result<Self> {
         let zeros = || vec![0.0; policy.trainable().count()];
-        Self { config: config.clone(), first: zeros(), second: zeros(), steps: 0 }
+        let moments = match policy.resident() {
+            Some(resident) => Moments::Gpu(resident.moments()?),
+            None => Moments::Cpu { first: zeros(), second: zeros() },
+        };
+        Ok(Self { config: config.clone(), moments, steps: 0 })
     }
 
     /// One update. Returns the gradient's norm before clipping; a gradient that is not finite changes nothing and is an
     /// error.
     pub fn step(&mut self, policy: &mut Policy, gradients: &Gradients, learning_rate: f64) -> Result<f64> {
-        let norm = gradients.norm();
+        // Norm weights are one-dimensional; decaying them towards zero would switch features off.
+        let parts: Vec<(usize, bool)> =
+            policy.trainable().iter().map(|parameter| (parameter.values.len(), parameter.shape.len() > 1)).collect();
+        let (config, number, max) = (&self.config, self.steps + 1, self.config.max_grad_norm);
+        let constants = |clip: f32, decays: bool| constants(config, number, learning_rate, clip, decays);
+        let norm = match (&mut self.moments, gradients.sum(), policy.resident()) {
+            (Moments::Gpu(moments), Sum::Gpu(gradient), Some(resident)) => {
+                resident.step(moments, gradient, &parts, |decays| constants(1.0, decays), max as f32)?
+            }
+            (Moments::Cpu { first, second }, Sum::Cpu(gradient), None) => {
+                let norm = gradient_norm(gradient);
+                if norm.is_finite() {
+                    let clip = if max > 0.0 && norm > max { (max / norm) as f32 } else { 1.0 };
+                    let (mut start, weights) = (0, policy.trainable_mut().values_mut());
+                    for (count, decays) in parts {
+                        let at = start..start + count;
+                        let (first, second) = (&mut first[at.clone()], &mut second[at.clone()]);
+                        adam(&mut weights[at.clone()], &gradient[at], first, second, constants(clip, decays));
+                        start += count;
+                    }
+                }
+                norm
+            }
+            _ => unreachable!("an optimizer or a gradient of another policy"),
+        };
         if !norm.is_finite() {
             return Err(Error::Diverged(format!(
                 "the gradient's norm is {norm}: lower the learning rate and `--resume` from the last checkpoint"
             )));
         }
-        let max = self.config.max_grad_norm;
-        let clip = if max > 0.0 && norm > max { (max / norm) as f32 } else { 1.0 };
         self.steps += 1;
-        // Norm weights are one-dimensional; decaying them towards zero would switch features off.
-        let parts: Vec<(usize, bool)> =
-            policy.trainable().iter().map(|parameter| (parameter.values.len(), parameter.shape.len() > 1)).collect();
-        let (mut start, weights) = (0, policy.trainable_mut().values_mut());
-        for (count, decays) in parts {
-            let at = start..start + count;
-            let step = constants(&self.config, self.steps, learning_rate, clip, decays);
-            let (first, second) = (&mut self.first[at.clone()], &mut self.second[at.clone()]);
-            adam(&mut weights[at.clone()], &gradients.values()[at], first, second, step);
-            start += count;
-        }
         Ok(norm)
     }
 
     /// Writes the moments as safetensors.
     pub fn write(&self, policy: &Policy, file: &Path) -> Result<()> {
         let mut tensors = HashMap::from([("steps".to_owned(), Tensor::new(&[self.steps as i64], &Device::Cpu)?)]);
+        let [first, second] = match &self.moments {
+            Moments::Cpu { first, second } => [first, second].map(Cow::Borrowed),
+            Moments::Gpu(moments) => moments.read()?.map(Cow::Owned),
+        };
         let mut start = 0;
         for Parameter { name, shape, values } in policy.trainable().iter() {
             let at = start..start + values.len();
-            for (kind, moments) in [("first", &self.first), ("second", &self.second)] {
+            for (kind, moments) in [("first", &first), ("second", &second)] {
                 let tensor = Tensor::from_slice(&moments[at.clone()], shape, &Device::Cpu)?;
                 tensors.insert(format!("{kind}.{name}"), tensor);
             }
@@ -90,7 +115,16 @@ impl Optimizer {
             moments.collect::<Result<Vec<_>>>().map(|moments| moments.concat())
         };
         let steps = find("steps".into())?.to_vec1::<i64>()?.first().copied().unwrap_or(0) as u64;
-        Ok(Self { config: config.clone(), first: all("first")?, second: all("second")?, steps })
+        let (first, second) = (all("first")?, all("second")?);
+        let moments = match policy.resident() {
+            Some(resident) => {
+                let mut moments = resident.moments()?;
+                moments.write([&first, &second])?;
+                Moments::Gpu(moments)
+            }
+            None => Moments::Cpu { first, second },
+        };
+        Ok(Self { config: config.clone(), moments, steps })
     }
 }
 

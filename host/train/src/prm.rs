@@ -38,6 +38,7 @@ pub(crate) fn prm(config: &RunConfig, material: &mut Material, observe: Observer
         save_every: options.save_every,
         retention: Retention::of(config, options.keep_last),
         adam: options.adam.clone(),
+        device: config.device,
         gradient_checkpointing: config.gradient_checkpointing,
         about: Some(About::of(config)?),
     };

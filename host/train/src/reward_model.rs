@@ -106,9 +106,10 @@ struct RewardModel {
 impl RewardModel {
     fn read(config: &RunConfig, folder: &Path, aggregate: Option<Aggregate>) -> Result<Self> {
         let (model, renderer) = start::read(config, folder)?;
+        let model = config.device.place(model)?;
         let about = About::read(folder, model.config().head())?;
         let reference = match (&about.reference, about.loss_fn) {
-            (Some(reference), _) => Some(start::read_policy(config, reference)?.0),
+            (Some(reference), _) => Some(config.device.place(start::read_policy(config, reference)?.0)?),
             (None, PrmLossFn::Implicit) => {
                 return Err(Error::model(folder.join(ABOUT), "names no `reference`, which an implicit reward needs"));
             }

@@ -49,6 +49,7 @@ pub(crate) fn rl(config: &RunConfig, material: &Material, rewards: &mut Rewards,
         save_every: options.save_every,
         retention: Retention::of(config, options.keep_last),
         adam: options.adam.clone(),
+        device: config.device,
         gradient_checkpointing: config.gradient_checkpointing,
         about: None,
     };

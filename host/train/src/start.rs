@@ -161,10 +161,10 @@ pub(crate) fn reference(
     (stage, key, named): (Stage, &str, Option<&Path>),
     shape: &ModelConfig,
 ) -> Result<Policy> {
-    let Some(folder) = named else { return Ok(source(config, material, stage)?.0.0) };
+    let Some(folder) = named else { return config.device.place(source(config, material, stage)?.0.0) };
     let (policy, _) = read_policy(config, folder)?;
     match policy.config().vocab_size == shape.vocab_size {
-        true => Ok(policy),
+        true => config.device.place(policy),
         false => {
             let (ours, theirs) = (shape.vocab_size, policy.config().vocab_size);
             let message = format!("as `{key}` it must share the policy's {ours} tokens; it has {theirs}");

@@ -1,6 +1,7 @@
 //! The configuration of a run: one struct per stage, every default a value that works, unknown keys refused. What a run
 //! resolved to is written back into its directory, and that file *is* the run.
 
+mod device;
 mod docs;
 mod nearest;
 mod parse;
@@ -21,6 +22,7 @@ use crate::renderer::{RendererName, TrainOnWhat};
 use crate::sampler::Sampling;
 use crate::schedule::Schedule;
 use crate::seed::{self, Purpose};
+pub use device::Device;
 pub use docs::{KeyDoc, config_docs};
 pub use nearest::{nearest, nearest_name};
 pub use preference::{Aggregate, DpoConfig, DpoLossFn, PrmConfig, PrmLossFn, RewardModelConfig};
@@ -47,6 +49,9 @@ pub struct RunConfig {
     /// Where the model of that name lies, when the name is no path: whoever starts the run finds out.
     #[serde(skip)]
     pub model_folder: Option<PathBuf>,
+    /// What the models compute on.
+    #[serde(default)]
+    pub device: Device,
     /// Rank of the adapters that are trained; 0 trains every weight. Left out, it is 32, or 0 for `tiny`, whose random
     /// weights are not worth keeping.
     #[serde(default, skip_serializing_if = "Option::is_none")]

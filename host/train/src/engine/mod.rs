@@ -8,6 +8,8 @@
 //! Shapes: T tokens of a batch, N of them looked at; see [`Spec`] for the rest. Buffers hold rows, one for each token.
 
 pub(crate) mod cpu;
+#[cfg_attr(not(feature = "cuda"), path = "no_cuda.rs")]
+pub(crate) mod cuda;
 mod spec;
 mod trunk;
 

@@ -183,8 +183,8 @@ impl Adapter {
         Ok(Self { rank: peft.r, alpha: peft.lora_alpha, head: config.head(), base, weights })
     }
 
-    /// Writes both files into an existing folder.
-    pub(super) fn write(&self, folder: &Path) -> Result<()> {
+    /// Writes both files into an existing folder, with `weights` as what is trained.
+    pub(super) fn write(&self, weights: &Weights, folder: &Path) -> Result<()> {
         let targets: BTreeSet<&str> =
             self.modules().map(|module| module.rsplit_once('.').map_or(module, |(_, last)| last)).collect();
         let more = serde_json::json!({
@@ -204,7 +204,7 @@ impl Adapter {
         let file = folder.join(ADAPTER_CONFIG);
         let text = serde_json::to_string_pretty(&peft).map_err(|e| Error::model(&file, e.to_string()))?;
         std::fs::write(&file, text + "\n").map_err(Error::io("write", &file))?;
-        files::write(&folder.join(ADAPTER), &self.weights.by_name())
+        files::write(&folder.join(ADAPTER), &weights.by_name())
     }
 
     /// What is trained.

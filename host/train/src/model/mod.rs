@@ -16,16 +16,19 @@ pub use lora::{Adapter, Lora};
 pub use rope::{Rope, RopeParameters};
 pub use weights::{Parameter, Weights};
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use crate::batch::MicroBatch;
 use crate::engine::cpu::{Angles, Cpu, Numbers};
+use crate::engine::cuda::{Gradient, Resident};
 use crate::engine::{Places, Said, Spec, Workspace};
 use crate::error::Result;
 
 /// A model being trained. Owns its weights: sampling borrows it, updating needs it mutably, so no sampler outlives an
-/// update. Memory: one f32 per parameter, and the activations of the largest batch it has seen, which are kept.
+/// update. Memory: one f32 per parameter, and the activations of the largest batch it has seen, which are kept. On a GPU
+/// ([`Policy::on_gpu`]) those are there, and what is trained here is how it was when it was brought there.
 pub struct Policy {
     config: ModelConfig,
     weights: Weights,
@@ -33,6 +36,13 @@ pub struct Policy {
     spec: Spec,
     recompute: bool,
     scratch: Mutex<Scratch>,
+    resident: Option<Resident>,
+}
+
+/// A gradient in the making: one f32 for each trained number, where the policy is.
+pub(crate) enum Sum {
+    Cpu(Vec<f32>),
+    Gpu(Gradient),
 }
 
 /// What passes leave for the next one.
@@ -54,6 +64,20 @@ impl Policy {
         let config = ModelConfig::read(&folder.join("config.json"))?;
         let weights = Weights::read(folder, &config)?;
         Ok(Self::assemble(config, weights, None))
+    }
+
+    /// The same model on the GPU of this number: it computes there from now on, in bf16 with masters in f32. Adapters and
+    /// heads come first. Fails where there is no such GPU or driver, and says what to install.
+    pub fn on_gpu(self, ordinal: usize) -> Result<Self> {
+        let resident = Resident::open(ordinal, &self.spec, self.numbers())?;
+        Ok(Self { resident: Some(resident), ..self })
+    }
+
+    /// The same on a machine that tests bring.
+    #[cfg(all(test, feature = "cuda"))]
+    pub(crate) fn on(self, machine: std::sync::Arc<dyn crate::engine::cuda::Machine>) -> Result<Self> {
+        let resident = Resident::on(machine, &self.spec, self.numbers())?;
+        Ok(Self { resident: Some(resident), ..self })
     }
 
     /// The same model under the adapters that PEFT, or a run of ours, left in `folder`.
@@ -84,6 +108,7 @@ impl Policy {
 
     /// The model with its adapters, if it has any, added to its weights.
     pub fn merged(self) -> Self {
+        assert!(self.resident.is_none(), "adapters are merged before a policy goes to a GPU");
         let Self { mut config, weights, adapter: Some(adapter), .. } = self else { return self };
         let weights = adapter.merge(&mut config, &weights);
         Self::assemble(config, weights, None)
@@ -98,11 +123,20 @@ impl Policy {
     /// Writes what is trained into an existing folder: the adapters under PEFT's names, or else the model as a Hugging
     /// Face folder.
     pub fn write(&self, folder: &Path) -> Result<()> {
+        let trained = match &self.resident {
+            Some(resident) => Cow::Owned(self.trainable().with_values(resident.read()?)),
+            None => Cow::Borrowed(self.trainable()),
+        };
         if let Some(adapter) = &self.adapter {
-            return adapter.write(folder);
+            return adapter.write(&trained, folder);
         }
         self.config.write(&folder.join("config.json"))?;
-        self.weights.write(folder)
+        trained.write(folder)
+    }
+
+    /// The part that lives on a GPU, if it does.
+    pub(crate) fn resident(&self) -> Option<&Resident> {
+        self.resident.as_ref()
     }
 
     /// The model's shape.
@@ -142,6 +176,9 @@ impl Policy {
     /// Log-probabilities of a batch's trained tokens, or what a reward model says there, and, if asked, the entropies of
     /// what each was predicted from.
     pub(crate) fn predict(&self, batch: &MicroBatch, entropies: bool) -> Result<Said> {
+        if let Some(resident) = &self.resident {
+            return resident.predict(&self.spec, batch, entropies);
+        }
         // Nothing flows back, so nothing is kept.
         self.on_device(batch, |device, workspace| workspace.forward(&self.spec, device, entropies, true))
     }
@@ -152,12 +189,26 @@ impl Policy {
         batch: &MicroBatch,
         entropies: bool,
         judge: impl FnOnce(&Said) -> Said,
-        gradient: &mut Vec<f32>,
+        gradient: &mut Sum,
     ) -> Result<Said> {
-        self.on_device(batch, |device, workspace| {
-            let said = workspace.forward(&self.spec, device, entropies, self.recompute)?;
-            workspace.backward(&self.spec, device, &judge(&said), gradient)?;
-            Ok(said)
+        match (&self.resident, gradient) {
+            (Some(resident), Sum::Gpu(gradient)) => {
+                resident.learn(&self.spec, batch, (entropies, self.recompute), judge, gradient)
+            }
+            (None, Sum::Cpu(gradient)) => self.on_device(batch, |device, workspace| {
+                let said = workspace.forward(&self.spec, device, entropies, self.recompute)?;
+                workspace.backward(&self.spec, device, &judge(&said), gradient)?;
+                Ok(said)
+            }),
+            _ => unreachable!("a gradient begun with another policy"),
+        }
+    }
+
+    /// A gradient of zeros, where the policy is.
+    pub(crate) fn sum(&self) -> Result<Sum> {
+        Ok(match &self.resident {
+            Some(resident) => Sum::Gpu(resident.gradient()?),
+            None => Sum::Cpu(vec![0.0; self.trainable().count()]),
         })
     }
 
@@ -178,7 +229,7 @@ impl Policy {
             low_rank: &|module| adapter.as_ref().and_then(|adapter| adapter.low_rank(module)),
         };
         let spec = Spec::new(&config, &places);
-        Self { config, weights, adapter, spec, recompute: false, scratch: Mutex::default() }
+        Self { config, weights, adapter, spec, recompute: false, scratch: Mutex::default(), resident: None }
     }
 }
 

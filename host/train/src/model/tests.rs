@@ -62,11 +62,11 @@ impl Reference {
 }
 
 /// The gradients of a flat gradient's parameters.
-pub(super) fn by_parameter<'a>(policy: &'a Policy, found: &'a Gradients) -> Vec<(&'a str, &'a [f32])> {
-    let mut start = 0;
+pub(super) fn by_parameter<'a>(policy: &'a Policy, found: &Gradients) -> Vec<(&'a str, Vec<f32>)> {
+    let (mut start, values) = (0, found.values().unwrap());
     let one = |parameter: Parameter<'a>| {
         start += parameter.values.len();
-        (parameter.name, &found.values()[start - parameter.values.len()..start])
+        (parameter.name, values[start - parameter.values.len()..start].to_vec())
     };
     policy.trainable().iter().map(one).collect()
 }
@@ -122,7 +122,7 @@ fn loss_and_every_gradient_equal_pytorch() {
             let loss: Vec<f32> = reference.tensors["loss"].to_vec1().unwrap();
             assert!((found.loss - f64::from(loss[0])).abs() < 1e-5, "{name}: {} against {loss:?}", found.loss);
             for (parameter, gradient) in by_parameter(&policy, &found) {
-                let off = distance(gradient, &numbers(&reference.tensors[&format!("grad.{parameter}")]));
+                let off = distance(&gradient, &numbers(&reference.tensors[&format!("grad.{parameter}")]));
                 assert!(off < 1e-4, "{name}, {parameter}: {off:e}");
             }
         }
@@ -205,7 +205,7 @@ pub(super) fn check_against_oracle(policy: &Policy, lengths: &[usize], what: &st
     let scalar = (said * slopes).unwrap().sum_all().unwrap();
     let gradients = scalar.backward().unwrap();
     for (parameter, gradient) in by_parameter(policy, &found) {
-        let off = distance(gradient, &oracle.gradient(&gradients, parameter));
+        let off = distance(&gradient, &oracle.gradient(&gradients, parameter));
         assert!(off < 2e-5, "{what}, {parameter}: {off:e}");
     }
 }
@@ -225,7 +225,7 @@ fn the_layout_never_changes_the_gradient() {
             assert!(off < 1e-6, "{name}, {layout:?}: {off:e}");
             let (parts, whole) = (by_parameter(&reference.policy, &parts), by_parameter(&reference.policy, &whole));
             for ((parameter, got), (_, want)) in parts.into_iter().zip(whole) {
-                let off = distance(got, want);
+                let off = distance(&got, &want);
                 assert!(off < 1e-5, "{name}, {layout:?}, {parameter}: {off:e}");
             }
         }

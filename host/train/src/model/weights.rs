@@ -100,6 +100,12 @@ impl Weights {
         Self { places, by_name, values }
     }
 
+    /// The same tensors with other numbers.
+    pub(super) fn with_values(&self, values: Vec<f32>) -> Self {
+        assert_eq!(values.len(), self.values.len(), "as many numbers as there were");
+        Self { places: self.places.clone(), by_name: self.by_name.clone(), values }
+    }
+
     /// The trunk of a model of this shape under a head that says 0 of everything, or whatever it said before.
     pub(super) fn under(&self, config: &ModelConfig) -> Self {
         let one = |(name, shape): (String, Vec<usize>)| {

@@ -5,9 +5,9 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::sync::mpsc::Sender;
 
-use super::choose::choose;
+use super::choose::{Choice, choose};
 use super::{End, Job, Message, Next, ROWS_AT_ONCE, Sampled, Unit};
-use crate::engine::cpu::decode::{Lane, Row};
+use crate::engine::cpu::decode::{Decoder, Lane, Row};
 
 /// The slot that prompts are prefilled in; samples have the others.
 const PROMPT: usize = 0;
@@ -15,6 +15,7 @@ const PROMPT: usize = 0;
 /// A core's samples in the making.
 pub(super) struct Worker<'j, 'a> {
     job: &'j Job<'a>,
+    decoder: &'j Decoder<'a>,
     tell: Sender<Message>,
     lane: Lane,
     running: Vec<Running>,
@@ -25,20 +26,22 @@ pub(super) struct Worker<'j, 'a> {
 }
 
 /// A sample in the making.
-struct Running {
-    request: usize,
-    sample: usize,
-    slot: usize,
-    rng: ChaCha8Rng,
-    sampled: Sampled,
+pub(super) struct Running {
+    pub(super) request: usize,
+    pub(super) sample: usize,
+    pub(super) slot: usize,
+    /// Tokens of its prompt, where whoever feeds it has to know.
+    pub(super) prompt: usize,
+    pub(super) rng: ChaCha8Rng,
+    pub(super) sampled: Sampled,
     /// Tokens of it that the model has not been fed yet.
-    fresh: usize,
+    pub(super) fresh: usize,
 }
 
 impl<'j, 'a> Worker<'j, 'a> {
-    pub(super) fn new(job: &'j Job<'a>, tell: Sender<Message>) -> Self {
+    pub(super) fn new(job: &'j Job<'a>, decoder: &'j Decoder<'a>, tell: Sender<Message>) -> Self {
         let free = (PROMPT + 1..=ROWS_AT_ONCE).rev().collect();
-        Self { job, tell, lane: Lane::default(), running: vec![], free, begun: None, weights: vec![] }
+        Self { job, decoder, tell, lane: Lane::default(), running: vec![], free, begun: None, weights: vec![] }
     }
 
     /// Samples until the queue is empty.
@@ -49,7 +52,7 @@ impl<'j, 'a> Worker<'j, 'a> {
                 return;
             }
             let rows: Vec<Row> = self.running.iter().map(Running::row).collect();
-            let logits: Vec<&mut [f32]> = self.job.decoder.step(&mut self.lane, &rows).collect();
+            let logits: Vec<&mut [f32]> = self.decoder.step(&mut self.lane, &rows).collect();
             for (running, logits) in self.running.iter_mut().zip(logits) {
                 running.draw(self.job, logits, &mut self.weights);
             }
@@ -79,22 +82,19 @@ impl<'j, 'a> Worker<'j, 'a> {
         if self.job.sampling.max_tokens == 0 || self.job.is_cancelled() {
             return Some((unit, vec![])); // nothing is drawn
         }
-        self.lane.reset(self.job.decoder, PROMPT, unit.prompt.len());
+        self.lane.reset(self.decoder, PROMPT, unit.prompt.len());
         let rows = [Row { slot: PROMPT, tokens: unit.prompt }];
-        let logits = self.job.decoder.step(&mut self.lane, &rows).next().map(|logits| logits.to_vec());
+        let logits = self.decoder.step(&mut self.lane, &rows).next().map(|logits| logits.to_vec());
         Some((unit, logits.unwrap_or_default()))
     }
 
     /// Begins a sample with the first token after its prompt.
     fn begin(&mut self, unit: &Unit, sample: usize, seed: u64, logits: &[f32]) {
-        let end = if self.job.is_cancelled() { End::Cancelled } else { End::MaxTokens };
-        let sampled = Sampled { tokens: vec![], log_probs: vec![], mask: vec![], end };
-        let (rng, request) = (ChaCha8Rng::seed_from_u64(seed), unit.request);
         let Some(slot) = self.free.pop() else { return };
-        let mut running = Running { request, sample, slot, rng, sampled, fresh: 0 };
+        let mut running = Running::new(self.job, unit.request, sample, seed, slot);
         if !logits.is_empty() {
-            self.lane.reset(self.job.decoder, slot, unit.prompt.len() + self.job.sampling.max_tokens);
-            self.lane.copy(self.job.decoder, PROMPT, slot);
+            self.lane.reset(self.decoder, slot, unit.prompt.len() + self.job.sampling.max_tokens);
+            self.lane.copy(self.decoder, PROMPT, slot);
             running.draw(self.job, logits, &mut self.weights);
         }
         self.running.push(running);
@@ -102,23 +102,7 @@ impl<'j, 'a> Worker<'j, 'a> {
 
     /// Hands over what is done.
     fn let_go(&mut self) {
-        let cancelled = self.job.is_cancelled();
-        let mut at = 0;
-        while at < self.running.len() {
-            let running = &mut self.running[at];
-            let is_done = running.fresh == 0;
-            if !is_done && !cancelled {
-                at += 1;
-                continue;
-            }
-            if !is_done {
-                running.sampled.end = End::Cancelled;
-            }
-            let Running { request, sample, slot, sampled, .. } = self.running.swap_remove(at);
-            self.free.push(slot);
-            // Nobody listening is no reason to stop.
-            let _ = self.tell.send(Message::Done { request, sample, sampled });
-        }
+        self.free.extend(let_go(&mut self.running, self.job, &self.tell));
     }
 
     fn report(&self, tokens: usize) {
@@ -126,16 +110,49 @@ impl<'j, 'a> Worker<'j, 'a> {
     }
 }
 
+/// Hands over what is done, or cancelled; gives the slots that are free then.
+pub(super) fn let_go(running: &mut Vec<Running>, job: &Job, tell: &Sender<Message>) -> Vec<usize> {
+    let (cancelled, mut free, mut at) = (job.is_cancelled(), vec![], 0);
+    while at < running.len() {
+        let one = &mut running[at];
+        let is_done = one.fresh == 0;
+        if !is_done && !cancelled {
+            at += 1;
+            continue;
+        }
+        if !is_done {
+            one.sampled.end = End::Cancelled;
+        }
+        let Running { request, sample, slot, sampled, .. } = running.swap_remove(at);
+        free.push(slot);
+        // Nobody listening is no reason to stop.
+        let _ = tell.send(Message::Done { request, sample, sampled });
+    }
+    free
+}
+
 impl Running {
+    /// A sample that has no token yet.
+    pub(super) fn new(job: &Job, request: usize, sample: usize, seed: u64, slot: usize) -> Self {
+        let end = if job.is_cancelled() { End::Cancelled } else { End::MaxTokens };
+        let sampled = Sampled { tokens: vec![], log_probs: vec![], mask: vec![], end };
+        Self { request, sample, slot, prompt: 0, rng: ChaCha8Rng::seed_from_u64(seed), sampled, fresh: 0 }
+    }
+
     /// What the model has to be fed.
     fn row(&self) -> Row<'_> {
         let tokens = &self.sampled.tokens;
         Row { slot: self.slot, tokens: &tokens[tokens.len() - self.fresh..] }
     }
 
-    /// Draws a token, and asks the guide how to go on. A sample without fresh tokens is done.
+    /// Draws a token, and asks the guide how to go on.
     fn draw(&mut self, job: &Job, logits: &[f32], weights: &mut Vec<f32>) {
         let choice = choose(logits, job.sampling, &mut self.rng, weights);
+        self.take(job, choice);
+    }
+
+    /// Takes a token that was drawn, and asks the guide how to go on. A sample without fresh tokens is done.
+    pub(super) fn take(&mut self, job: &Job, choice: Choice) {
         self.push(choice.token, choice.log_prob, true);
         self.fresh = 1;
         match (job.guide)(&self.sampled.tokens) {

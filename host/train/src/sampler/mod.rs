@@ -5,6 +5,7 @@
 //! its seed and what its guide says, to the last bit: not on its neighbours, nor on the number of cores.
 
 mod choose;
+mod gpu;
 mod lane;
 
 use std::collections::VecDeque;
@@ -145,7 +146,6 @@ enum Message {
 
 /// What workers share.
 struct Job<'a> {
-    decoder: &'a Decoder<'a>,
     sampling: &'a Sampling,
     guide: &'a Guide<'a>,
     queue: Mutex<VecDeque<Unit<'a>>>,
@@ -177,33 +177,46 @@ impl<'a> Sampler<'a> {
         guide: &Guide,
         watch: impl FnMut(Progress),
     ) -> Result<Vec<Sampled>> {
-        let longest = requests.iter().map(|request| request.prompt.len()).max().unwrap_or(0);
-        let decoder = Decoder::new(self.policy.spec(), self.policy.numbers(), longest + sampling.max_tokens);
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let job = Job {
-            decoder: &decoder,
-            sampling,
-            guide,
-            queue: Mutex::new(units(requests, cores)),
-            cancelled: AtomicBool::new(false),
+        let longest = requests.iter().map(|request| request.prompt.len()).max().unwrap_or(0) + sampling.max_tokens;
+        let cores = match self.policy.resident() {
+            Some(_) => 1, // one thread drives the GPU
+            None => std::thread::available_parallelism().map_or(1, usize::from),
         };
+        let queue = Mutex::new(units(requests, cores));
+        let job = Job { sampling, guide, queue, cancelled: AtomicBool::new(false) };
         let (send, messages) = mpsc::channel();
-        let drawn = std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..cores)
-                .map(|_| {
-                    let send = send.clone();
-                    scope.spawn(|| Worker::new(&job, send).run())
-                })
-                .collect();
+        let Some(resident) = self.policy.resident() else {
+            let decoder = Decoder::new(self.policy.spec(), self.policy.numbers(), longest);
+            let workers = (0..cores).map(|_| {
+                let (job, decoder, send) = (&job, &decoder, send.clone());
+                move || {
+                    Worker::new(job, decoder, send).run();
+                    Ok(())
+                }
+            });
+            let workers: Vec<_> = workers.collect();
             drop(send);
-            let drawn = gather(requests, messages, watch);
-            for worker in workers {
-                worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            }
-            drawn
-        });
-        Ok(drawn.into_iter().flatten().collect())
+            return together(workers, || gather(requests, messages, watch));
+        };
+        let samples = requests.iter().map(|request| request.seeds.len()).sum::<usize>();
+        let worker = || gpu::Worker::new(&job, resident, self.policy.spec(), (samples, longest), send)?.run();
+        together(vec![worker], || gather(requests, messages, watch))
     }
+}
+
+/// Runs workers, each on a thread of its own, while `gather` hears them.
+fn together(
+    workers: Vec<impl FnOnce() -> Result<()> + Send>,
+    gather: impl FnOnce() -> Vec<Vec<Sampled>>,
+) -> Result<Vec<Sampled>> {
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = workers.into_iter().map(|worker| scope.spawn(worker)).collect();
+        let drawn = gather();
+        for worker in workers {
+            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        }
+        Ok(drawn.into_iter().flatten().collect())
+    })
 }
 
 /// The requests in their order, those with more samples than a core's share in parts.
