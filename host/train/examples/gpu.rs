@@ -74,7 +74,7 @@ fn decode(policy: &Policy, rows: usize) -> Result<()> {
     let prompt = CONTEXT - (few + many) / 2;
     let requests: Vec<Request> =
         (0..rows).map(|row| Request { prompt: tokens(policy, prompt, row), seeds: vec![row as u64] }).collect();
-    let seconds = |max_tokens: usize| {
+    let seconds = |max_tokens: usize| -> Result<f64> {
         let sampling = Sampling { max_tokens, temperature: 1.0, top_k: 0, top_p: 1.0 };
         let start = now();
         Sampler::new(policy).sample(&requests, &sampling, &|_| Next::Draw, |_| ())?;
@@ -131,7 +131,7 @@ fn rl(name: &str, mut policy: Policy, groups: usize, max_tokens: usize) -> Resul
             samples.iter().enumerate().map(|(at, sampled)| learnt(&requests[at / 16].prompt, at / 16, sampled)).unzip();
         let loss = PolicyLoss {
             loss_fn: LossFn::ImportanceSampling,
-            clip: Clip::default(),
+            clip: Clip { low: 0.0, high: f32::INFINITY, dual: None }, // the loss has no bounds
             loss_agg_mode: LossAggMode::TokenMean,
             max_tokens,
             kl: None,

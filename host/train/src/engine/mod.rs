@@ -15,7 +15,7 @@ mod trunk;
 
 use crate::error::Result;
 
-pub(crate) use spec::{LayerSpec, LowRank, Places, Projection, Span, Spec, Store};
+pub(crate) use spec::{LayerSpec, LowRank, LowRankPlace, Places, Projection, Span, Spec, Store};
 pub(crate) use trunk::Workspace;
 
 /// What a model says of the N places it is asked at.

@@ -15,6 +15,7 @@ pub(crate) enum Gradient {}
 pub(crate) enum Moments {}
 
 /// How one token is drawn.
+#[derive(Clone, Copy)]
 pub(crate) struct Draw {
     pub(crate) temperature: f32,
     pub(crate) top_k: u32,

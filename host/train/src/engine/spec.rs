@@ -88,14 +88,26 @@ pub(crate) struct Spec {
     pub(crate) trained: Store,
 }
 
-/// Where tensors lie, by Hugging Face name.
+/// Where the adapter of a module lies.
+#[derive(Clone, Debug)]
+pub(crate) struct LowRankPlace {
+    pub(crate) a: Range<usize>,
+    pub(crate) b: Range<usize>,
+    pub(crate) rank: usize,
+    pub(crate) scale: f32,
+}
+
+/// Finds a tensor by its Hugging Face name.
+type Find<'a> = &'a dyn Fn(&str) -> Option<Range<usize>>;
+
+/// Where tensors lie.
 pub(crate) struct Places<'a> {
     /// In the model.
-    pub(crate) model: &'a dyn Fn(&str) -> Option<Range<usize>>,
+    pub(crate) model: Find<'a>,
     /// In what lies beside it, if anything does.
-    pub(crate) adapter: Option<&'a dyn Fn(&str) -> Option<Range<usize>>>,
-    /// Both parts of a module's adapter, its rank and scale.
-    pub(crate) low_rank: &'a dyn Fn(&str) -> Option<(Range<usize>, Range<usize>, usize, f32)>,
+    pub(crate) adapter: Option<Find<'a>>,
+    /// The adapter of a module.
+    pub(crate) low_rank: &'a dyn Fn(&str) -> Option<LowRankPlace>,
 }
 
 impl Spec {
@@ -194,7 +206,7 @@ impl Places<'_> {
     }
 
     fn adapters(&self, module: &str, columns: Range<usize>) -> Vec<LowRank> {
-        let found = (self.low_rank)(module).map(|(a, b, rank, scale)| LowRank { a, b, columns, rank, scale });
-        found.into_iter().collect()
+        let low = |LowRankPlace { a, b, rank, scale }| LowRank { a, b, columns, rank, scale };
+        (self.low_rank)(module).map(low).into_iter().collect()
     }
 }

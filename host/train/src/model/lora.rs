@@ -12,6 +12,7 @@ use super::config::ModelConfig;
 use super::files::{self, Array};
 use super::head::Head;
 use super::weights::{Parameter, Weights, parameter_shapes};
+use crate::engine::LowRankPlace;
 use crate::engine::cpu::add_low_rank;
 use crate::error::{Error, Result};
 use crate::seed::{self, Purpose};
@@ -222,10 +223,10 @@ impl Adapter {
         self.weights.range(&format!("{PREFIX}{name}"))
     }
 
-    /// Where the adapter of a layer lies, its A and its B, with its rank and scale.
-    pub(super) fn low_rank(&self, module: &str) -> Option<(Range<usize>, Range<usize>, usize, f32)> {
+    /// Where the adapter of a layer lies in its weights.
+    pub(super) fn low_rank(&self, module: &str) -> Option<LowRankPlace> {
         let (a, b) = (self.weights.range(&name(module, 'A'))?, self.weights.range(&name(module, 'B'))?);
-        Some((a, b, self.rank, self.scale()))
+        Some(LowRankPlace { a, b, rank: self.rank, scale: self.scale() })
     }
 
     /// The model's weights with every adapter added. A tied head that has one is no longer the embedding: then the config
@@ -241,12 +242,9 @@ impl Adapter {
             if let Some(stored) = self.weights.get(&format!("{PREFIX}{name}")) {
                 array.values = stored.values.to_vec(); // the whole head of a reward model
             }
-            let Some((a, b, rank, scale)) = name.strip_suffix(".weight").and_then(|module| self.low_rank(module))
-            else {
-                continue;
-            };
-            let (a, b) = (&self.weights.values()[a], &self.weights.values()[b]);
-            add_low_rank(&mut array.values, a, b, rank, scale);
+            let Some(low) = name.strip_suffix(".weight").and_then(|module| self.low_rank(module)) else { continue };
+            let (a, b) = (&self.weights.values()[low.a], &self.weights.values()[low.b]);
+            add_low_rank(&mut array.values, a, b, low.rank, low.scale);
         }
         Weights::of(arrays)
     }

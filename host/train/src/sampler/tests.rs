@@ -92,7 +92,7 @@ fn forced_tokens_end_at_the_limit_too() {
 #[test]
 fn a_guide_cancels_what_is_not_done() {
     let cancel = |tokens: &[u32]| match tokens.len() {
-        2 if tokens[1] % 2 == 0 => Next::Stop,
+        2 if tokens[1].is_multiple_of(2) => Next::Stop,
         4 => Next::Cancel,
         _ => Next::Draw,
     };
@@ -101,7 +101,7 @@ fn a_guide_cancels_what_is_not_done() {
     assert_eq!(sampled.len(), 300);
     assert!(sampled.iter().any(|sample| sample.end == End::Cancelled && sample.tokens.is_empty()), "the queue's");
     assert!(sampled.iter().all(|sample| match sample.end {
-        End::Stopped => sample.tokens.len() == 2 && sample.tokens[1] % 2 == 0,
+        End::Stopped => sample.tokens.len() == 2 && sample.tokens[1].is_multiple_of(2),
         End::Cancelled => sample.tokens.len() <= 5,
         End::MaxTokens => false,
     }));

@@ -32,7 +32,7 @@ pub struct KeyDoc {
 }
 
 /// The sources of the types that are ours; the others are the runtime's.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     include_str!("../device.rs"),
     include_str!("../mod.rs"),
     include_str!("../preference.rs"),
