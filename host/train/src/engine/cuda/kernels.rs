@@ -49,7 +49,6 @@ pub(crate) const SOURCES: &[Source] = &[
     source!("attention_forward.cu", true, ["attention_forward_64", "attention_forward_128"]),
     source!("bias.cu", ["bias_add"]),
     source!("column_sums.cu", ["column_sums", "add_partials"]),
-    source!("elementwise.cu", ["to_bf16_all", "to_float_all", "scale", "add", "scatter_rows"]),
     source!("embedding.cu", ["embedding_forward", "embedding_backward"]),
     source!("gradient_norm.cu", ["sum_of_squares", "clip"]),
     source!("kv_cache.cu", ["kv_append", "kv_copy"]),
@@ -66,6 +65,7 @@ pub(crate) const SOURCES: &[Source] = &[
         ]
     ),
     source!("sample.cu", ["sample"]),
+    source!("scatter_rows.cu", ["scatter_rows"]),
     source!("swiglu.cu", ["swiglu_forward", "swiglu_backward"]),
 ];
 

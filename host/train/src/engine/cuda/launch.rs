@@ -38,7 +38,7 @@ impl<T> Ptr<T> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Argument {
     /// A pointer, and the letter of its element type.
-    Address(u64, u8),
+    Address(u64, #[cfg_attr(not(test), expect(dead_code, reason = "tests compare it with the kernel's"))] u8),
     Int(i32),
     Long(i64),
     Float(f32),
@@ -108,6 +108,7 @@ impl Argument {
     }
 
     /// `b`, `f`, `d` or `i` for a pointer's element, `I`, `L` or `F` for a number.
+    #[cfg(test)]
     pub(crate) fn letter(self) -> u8 {
         match self {
             Self::Address(_, letter) => letter,

@@ -13,6 +13,7 @@ use super::kernels::Source;
 pub(crate) struct Cubin {
     pub(crate) image: Vec<u8>,
     /// What the compiler said; with `verbose`, each kernel's registers and spills.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests bound the spills in it"))]
     pub(crate) log: String,
 }
 

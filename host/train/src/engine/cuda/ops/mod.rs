@@ -3,19 +3,19 @@
 
 mod attention;
 mod cache;
-mod elementwise;
 mod head;
 mod optimizer;
 mod rope;
 mod rows;
+mod scatter;
 
 pub(crate) use attention::*;
 pub(crate) use cache::*;
-pub(crate) use elementwise::*;
 pub(crate) use head::*;
 pub(crate) use optimizer::*;
 pub(crate) use rope::*;
 pub(crate) use rows::*;
+pub(crate) use scatter::*;
 
 /// Threads of a block where each thread has work of its own.
 const THREADS: usize = 256;

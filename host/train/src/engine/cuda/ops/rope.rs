@@ -62,6 +62,7 @@ pub(crate) fn head_norm_rope_forward(
 }
 
 /// dx from dy, in place. Where there are weights, leaves [`head_norm_partials`] rows of 2 D partial sums of their gradients.
+#[allow(clippy::too_many_arguments, reason = "as the kernel has them")]
 pub(crate) fn head_norm_rope_backward(
     dy: Rows,
     partial: Ptr<f32>,

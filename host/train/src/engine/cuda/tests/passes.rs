@@ -47,7 +47,7 @@ pub(super) fn configs() -> Vec<ModelConfig> {
 fn data() -> Vec<Datum> {
     let datum = |length: usize, seed: usize| Datum {
         tokens: (0..length).map(|at| ((at * 31 + seed * 17 + at * at) % 43) as u32).collect(),
-        trained: (0..length).map(|at| (at + seed) % 3 != 0).collect(),
+        trained: (0..length).map(|at| !(at + seed).is_multiple_of(3)).collect(),
     };
     vec![datum(9, 0), datum(2, 1), datum(70, 2), datum(17, 4)]
 }

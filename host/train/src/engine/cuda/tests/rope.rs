@@ -50,7 +50,7 @@ fn check(tokens: usize, heads: Heads, has_norm: bool) {
 
     let (x, dy, mut dw) = (wide(&x), wide(&dy), wide(&starts));
     let (mut y, mut in_place, mut dx) = (vec![], x.clone(), dy.clone());
-    for token in 0..tokens {
+    for (token, &position) in positions.iter().enumerate() {
         for head in 0..queries + keys {
             let at = token * stride + head * width;
             let kind = usize::from(head >= queries);
@@ -61,7 +61,7 @@ fn check(tokens: usize, heads: Heads, has_norm: bool) {
             let (mut turned, mut dz) = (vec![0.0; width], vec![0.0; width]);
             for i in 0..half {
                 // The angle is rounded to f32, as everywhere.
-                let (sin, cos) = f64::from(positions[token] as f32 * frequencies[i]).sin_cos();
+                let (sin, cos) = f64::from(position as f32 * frequencies[i]).sin_cos();
                 turned[i] = z[i] * cos - z[i + half] * sin;
                 turned[i + half] = z[i + half] * cos + z[i] * sin;
                 dz[i] = dy[at + i] * cos + dy[at + i + half] * sin;
