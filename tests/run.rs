@@ -78,15 +78,15 @@ const SHORT: [&str; 8] = [
 ];
 
 const CONFIGS: [(&str, Tried); 10] = [
-    ("dpo-tiny.toml", Runs(&SHORT)),
+    ("dpo-tiny.toml", Runs(&[])),
     ("dpo.toml", Resolves),
-    ("gsm8k-rl-tiny.toml", Runs(&SHORT)),
+    ("gsm8k-rl-tiny.toml", Runs(&[])),
     ("gsm8k-rl.toml", Resolves),
     ("gsm8k-smoke.toml", Runs(&[])),
-    ("prm-tiny.toml", Runs(&SHORT)),
+    ("prm-tiny.toml", Runs(&[])),
     ("prm.toml", Resolves),
-    ("quickstart.toml", Runs(&SHORT)),
-    ("rlhf-tiny.toml", Runs(&SHORT)),
+    ("quickstart.toml", Runs(&[])),
+    ("rlhf-tiny.toml", Runs(&[])),
     ("rlhf.toml", Resolves),
 ];
 
