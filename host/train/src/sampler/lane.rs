@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use std::sync::mpsc::Sender;
 
 use super::choose::{Choice, choose};
-use super::{End, Job, Message, Next, ROWS_AT_ONCE, Sampled, Unit};
+use super::{End, Job, Message, Next, Sampled, Unit};
 use crate::engine::cpu::decode::{Decoder, Lane, Row};
 
 /// The slot that prompts are prefilled in; samples have the others.
@@ -39,8 +39,9 @@ pub(super) struct Running {
 }
 
 impl<'j, 'a> Worker<'j, 'a> {
-    pub(super) fn new(job: &'j Job<'a>, decoder: &'j Decoder<'a>, tell: Sender<Message>) -> Self {
-        let free = (PROMPT + 1..=ROWS_AT_ONCE).rev().collect();
+    /// A worker with room for `rows` samples: no more than its share, or whoever is first takes work from the others.
+    pub(super) fn new(job: &'j Job<'a>, decoder: &'j Decoder<'a>, tell: Sender<Message>, rows: usize) -> Self {
+        let free = (PROMPT + 1..=PROMPT + rows).rev().collect();
         Self { job, decoder, tell, lane: Lane::default(), running: vec![], free, begun: None, weights: vec![] }
     }
 

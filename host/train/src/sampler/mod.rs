@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::model::Policy;
 use lane::Worker;
 
-/// Samples that one core continues together.
+/// Samples that one core continues together at most.
 const ROWS_AT_ONCE: usize = 64;
 
 /// How tokens are drawn.
@@ -182,7 +182,9 @@ impl<'a> Sampler<'a> {
             Some(_) => 1, // one thread drives the GPU
             None => std::thread::available_parallelism().map_or(1, usize::from),
         };
-        let queue = Mutex::new(units(requests, cores));
+        let samples: usize = requests.iter().map(|request| request.seeds.len()).sum();
+        let share = samples.div_ceil(cores).max(1);
+        let queue = Mutex::new(units(requests, share));
         let job = Job { sampling, guide, queue, cancelled: AtomicBool::new(false) };
         let (send, messages) = mpsc::channel();
         let Some(resident) = self.policy.resident() else {
@@ -190,7 +192,7 @@ impl<'a> Sampler<'a> {
             let workers = (0..cores).map(|_| {
                 let (job, decoder, send) = (&job, &decoder, send.clone());
                 move || {
-                    Worker::new(job, decoder, send).run();
+                    Worker::new(job, decoder, send, share.min(ROWS_AT_ONCE)).run();
                     Ok(())
                 }
             });
@@ -198,7 +200,6 @@ impl<'a> Sampler<'a> {
             drop(send);
             return together(workers, || gather(requests, messages, watch));
         };
-        let samples = requests.iter().map(|request| request.seeds.len()).sum::<usize>();
         let worker = || gpu::Worker::new(&job, resident, self.policy.spec(), (samples, longest), send)?.run();
         together(vec![worker], || gather(requests, messages, watch))
     }
@@ -220,9 +221,7 @@ fn together(
 }
 
 /// The requests in their order, those with more samples than a core's share in parts.
-fn units(requests: &[Request], cores: usize) -> VecDeque<Unit<'_>> {
-    let samples: usize = requests.iter().map(|request| request.seeds.len()).sum();
-    let share = samples.div_ceil(cores).max(1);
+fn units(requests: &[Request], share: usize) -> VecDeque<Unit<'_>> {
     let mut units = VecDeque::new();
     for (number, request) in requests.iter().enumerate() {
         assert!(!request.prompt.is_empty(), "a prompt has at least one token");
