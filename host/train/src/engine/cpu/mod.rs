@@ -77,12 +77,6 @@ impl Cpu<'_> {
         Shape { heads, key_heads, head_dim }
     }
 
-    fn heads(&self, layer: &LayerSpec) -> Heads<'_> {
-        let Spec { heads: queries, key_heads: keys, head_dim: width, eps, .. } = *self.spec;
-        let norms = layer.head_norms.as_ref().map(|[query, key]| [self.weights.at(query), self.weights.at(key)]);
-        Heads { queries, keys, width, norms, eps }
-    }
-
     /// Adds what the pieces found of a norm's weight to the gradient.
     fn add_parts(&self, norm: &Span, parts: Parts, into: &mut [f32]) {
         let Some(range) = self.spec.trained(norm) else { return };
@@ -110,7 +104,7 @@ impl Device for Cpu<'_> {
 
     fn enter(&self, layer: &LayerSpec, saved: &mut Saved<Vec<f32>>) -> Result<()> {
         let (tokens, piece, hidden) = (self.tokens(), self.piece(), self.spec.hidden);
-        let (heads, norm) = (self.heads(layer), self.weights.at(&layer.input_norm));
+        let (heads, norm) = (Heads::of(self.spec, layer, self.weights), self.weights.at(&layer.input_norm));
         let qkv = sized(&mut saved.qkv, tokens * layer.qkv.out).par_chunks_mut(piece * layer.qkv.out);
         let rotated = sized(&mut saved.rotated, tokens * heads.rotated()).par_chunks_mut(piece * heads.rotated());
         let pieces =
@@ -255,7 +249,8 @@ impl Device for Cpu<'_> {
         into: &mut Vec<f32>,
     ) -> Result<()> {
         let (piece, hidden, width) = (self.piece(), self.spec.hidden, layer.qkv.out);
-        let (norm, heads, eps) = (self.weights.at(&layer.input_norm), self.heads(layer), self.spec.eps);
+        let (norm, heads, eps) =
+            (self.weights.at(&layer.input_norm), Heads::of(self.spec, layer, self.weights), self.spec.eps);
         let Flow { outer, middle, qkv, normed, .. } = flow;
         let results = outer
             .par_chunks_mut(piece * hidden)

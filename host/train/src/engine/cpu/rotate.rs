@@ -2,8 +2,10 @@
 //! in the half-split layout of Llama): with halves (a, b) and the angles of the position,
 //! (a, b) -> (a cos - b sin, b cos + a sin).
 
+use super::Numbers;
 use super::lanes::dot3;
 use super::norm::root;
+use crate::engine::{LayerSpec, Spec};
 
 /// The cosines and sines of every position up to some, one for each rotated pair.
 #[derive(Debug, Default)]
@@ -42,7 +44,14 @@ pub(super) struct Heads<'a> {
     pub(super) eps: f32,
 }
 
-impl Heads<'_> {
+impl<'a> Heads<'a> {
+    /// Those of a layer.
+    pub(super) fn of(spec: &Spec, layer: &LayerSpec, weights: Numbers<'a>) -> Self {
+        let Spec { heads: queries, key_heads: keys, head_dim: width, eps, .. } = *spec;
+        let norms = layer.head_norms.as_ref().map(|[query, key]| [weights.at(query), weights.at(key)]);
+        Self { queries, keys, width, norms, eps }
+    }
+
     /// Width of what is rotated of a row.
     pub(super) fn rotated(&self) -> usize {
         (self.queries + self.keys) * self.width

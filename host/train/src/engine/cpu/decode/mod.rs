@@ -119,7 +119,7 @@ impl<'a> Decoder<'a> {
 
     fn attention(&self, index: usize, layer: &Layer, tokens: &[Token], slots: &mut [Slot], b: &mut Buffers) {
         let (spec, count) = (self.spec, tokens.len());
-        let heads = self.heads(layer.spec);
+        let heads = Heads::of(spec, layer.spec, self.weights);
         let (queries, keys) = (spec.queries(), spec.keys());
         let normed = sized(&mut b.normed, count * spec.hidden);
         vectorised(
@@ -173,12 +173,6 @@ impl<'a> Decoder<'a> {
         );
         let logits = sized(&mut b.logits, last.len() / hidden * self.spec.head.out);
         self.head.apply(logits, normed, Into::Fresh, &mut b.turned);
-    }
-
-    fn heads(&self, layer: &LayerSpec) -> Heads<'_> {
-        let Spec { heads: queries, key_heads: keys, head_dim: width, eps, .. } = *self.spec;
-        let norms = layer.head_norms.as_ref().map(|[query, key]| [self.weights.at(query), self.weights.at(key)]);
-        Heads { queries, keys, width, norms, eps }
     }
 }
 
