@@ -2,7 +2,8 @@
 //!
 //! 1. A row is a conversation; only its last answer is learnt, unless `train_on_what` says otherwise.
 //! 2. The loss is the mean over trained tokens of the whole batch, not over sequences.
-//! 3. Rows are padded, or packed without seeing each other (`packing`); epochs follow each other without gaps, each in its own order.
+//! 3. Nothing is padded and no conversation sees another; `packing` makes passes of equal size of them. Epochs follow each other
+//!    without gaps, each in its own order.
 //! 4. AdamW, clipping by global norm, learning rate linear to zero (`lr_schedule`).
 
 use std::path::Path;

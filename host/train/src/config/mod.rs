@@ -269,8 +269,8 @@ pub struct SftConfig {
     pub batch_size: usize,
     /// Conversations in one pass: memory, never the gradient. 0 means all. With `packing`, rows.
     pub micro_batch_size: usize,
-    /// Whether the conversations of a batch share rows of at most `max_length` tokens instead of being padded. None sees
-    /// another: time and memory, never the gradient.
+    /// Whether a pass is so many rows of at most `max_length` tokens, filled with whole conversations, instead of so many
+    /// conversations of any length. None sees another: time and memory, never the gradient.
     pub packing: bool,
     /// Longest conversation in tokens; longer ones are cut at the end.
     pub max_length: usize,
