@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::model::{Head, ModelConfig};
+use crate::model::{EMBEDDING, Head, ModelConfig};
 
 /// Which of a policy's two sets of weights something belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,8 +179,6 @@ impl Spec {
         (span.store == self.trained).then(|| span.range.clone())
     }
 }
-
-const EMBEDDING: &str = "model.embed_tokens.weight";
 
 impl Places<'_> {
     fn span(&self, name: &str) -> Span {

@@ -11,7 +11,7 @@ use std::path::Path;
 use super::config::ModelConfig;
 use super::files::{self, Array};
 use super::head::Head;
-use super::weights::{Parameter, Weights, parameter_shapes};
+use super::weights::{EMBEDDING, Parameter, Weights, parameter_shapes};
 use crate::engine::LowRankPlace;
 use crate::engine::cpu::add_low_rank;
 use crate::error::{Error, Result};
@@ -341,8 +341,6 @@ fn check_copy(name: &str, array: &Array, model: &Weights) -> std::result::Result
 fn owned(parameter: Parameter) -> (String, Array) {
     (parameter.name.to_owned(), Array { shape: parameter.shape.to_vec(), values: parameter.values.to_vec() })
 }
-
-const EMBEDDING: &str = "model.embed_tokens.weight";
 
 /// Name and shape of every matrix that can have an adapter.
 fn modules(config: &ModelConfig) -> Vec<(String, [usize; 2])> {

@@ -14,6 +14,7 @@ pub use config::{Family, ModelConfig, TokenIds};
 pub use head::Head;
 pub use lora::{Adapter, Lora};
 pub use rope::{Rope, RopeParameters};
+pub(crate) use weights::EMBEDDING;
 pub use weights::{Parameter, Weights};
 
 use std::borrow::Cow;

@@ -8,7 +8,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 use std::collections::BTreeMap;
 
-use super::{Head, ModelConfig, Parameter, Policy};
+use super::{EMBEDDING, Head, ModelConfig, Parameter, Policy};
 use crate::batch::Datum;
 
 /// A policy's model over tensors of its own. Everything is tracked, frozen or not.
@@ -85,7 +85,7 @@ impl Oracle {
     fn head(&self, hidden: &Tensor) -> Result<Tensor> {
         match self.config.head() {
             Head::Tokens if self.config.tie_word_embeddings => {
-                Linear { weight: "model.embed_tokens.weight".into(), ..self.linear("lm_head") }.forward(hidden)
+                Linear { weight: EMBEDDING.into(), ..self.linear("lm_head") }.forward(hidden)
             }
             Head::Tokens => self.linear("lm_head").forward(hidden),
             Head::Score | Head::Steps => self.linear("score").forward(hidden),
@@ -94,7 +94,7 @@ impl Oracle {
 
     fn hidden(&self, ids: &[u32]) -> Result<Tensor> {
         let ids = Tensor::new(ids, &Device::Cpu)?;
-        let mut x = self.weight("model.embed_tokens.weight").index_select(&ids, 0)?; // (L, hidden)
+        let mut x = self.weight(EMBEDDING).index_select(&ids, 0)?; // (L, hidden)
         for layer in 0..self.config.num_hidden_layers {
             let at = |name: &str| format!("model.layers.{layer}.{name}");
             let norm = |x: &Tensor, name: &str| rms_norm(x, self.weight(&at(name)), self.config.rms_norm_eps);

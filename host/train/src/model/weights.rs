@@ -17,6 +17,9 @@ use super::head::Head;
 use crate::error::{Error, Result};
 use crate::seed::{self, Purpose};
 
+/// The embedding, which a tied head shares.
+pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
+
 /// Tensors in one buffer of f32. Cheap to borrow, expensive to copy.
 #[derive(Clone, Debug)]
 pub struct Weights {
@@ -184,7 +187,7 @@ impl View for Parameter<'_> {
 pub(super) fn parameter_shapes(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
     let (hidden, inner) = (config.hidden_size, config.intermediate_size);
     let (queries, keys) = (config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim);
-    let mut shapes = vec![("model.embed_tokens.weight".to_owned(), vec![config.vocab_size, hidden])];
+    let mut shapes = vec![(EMBEDDING.to_owned(), vec![config.vocab_size, hidden])];
     let (has_norms, has_bias) = (config.model_type.normalises_heads(), config.model_type.has_bias());
     for layer in 0..config.num_hidden_layers {
         let per_layer = [
