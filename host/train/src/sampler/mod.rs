@@ -127,6 +127,8 @@ pub enum Progress<'a> {
 /// ```
 pub struct Sampler<'a> {
     policy: &'a Policy,
+    /// How many share the work where no GPU does it; the samples do not depend on it.
+    cores: usize,
 }
 
 /// Some samples of one request.
@@ -165,7 +167,7 @@ impl<'a> Job<'a> {
 impl<'a> Sampler<'a> {
     /// A sampler over the policy's weights as they are now.
     pub fn new(policy: &'a Policy) -> Self {
-        Self { policy }
+        Self { policy, cores: std::thread::available_parallelism().map_or(1, usize::from) }
     }
 
     /// Samples every request; the answers of one request are neighbours, in the order of its seeds. `guide` decides after
@@ -180,7 +182,7 @@ impl<'a> Sampler<'a> {
         let longest = requests.iter().map(|request| request.prompt.len()).max().unwrap_or(0) + sampling.max_tokens;
         let cores = match self.policy.resident() {
             Some(_) => 1, // one thread drives the GPU
-            None => std::thread::available_parallelism().map_or(1, usize::from),
+            None => self.cores,
         };
         let samples: usize = requests.iter().map(|request| request.seeds.len()).sum();
         let share = samples.div_ceil(cores).max(1);

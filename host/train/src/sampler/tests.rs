@@ -51,8 +51,14 @@ fn a_sample_depends_on_its_own_seed_only() {
         prompts.map(request).collect()
     };
     let requests = many(40);
-    let together = sample(&requests, &PLAIN, 7);
+    let policy = policy();
+    let on = |cores| {
+        let sampler = Sampler { cores, ..Sampler::new(&policy) };
+        sampler.sample(&requests, &PLAIN, &stop_at(7), |_| ()).unwrap()
+    };
+    let together = on(2);
     assert!(together.len() > 2 * ROWS_AT_ONCE);
+    assert!([1, 7, 500].into_iter().all(|cores| on(cores) == together));
     let apart = requests.iter().flat_map(|request| {
         let alone = |&seed| sample(&[Request { prompt: request.prompt.clone(), seeds: vec![seed] }], &PLAIN, 7);
         request.seeds.iter().step_by(7).flat_map(alone).collect::<Vec<_>>()
@@ -97,14 +103,21 @@ fn a_guide_cancels_what_is_not_done() {
         _ => Next::Draw,
     };
     let requests = vec![Request { prompt: vec![5], seeds: (0..300).collect() }];
-    let sampled = Sampler::new(&policy()).sample(&requests, &PLAIN, &cancel, |_| ()).unwrap();
-    assert_eq!(sampled.len(), 300);
-    assert!(sampled.iter().any(|sample| sample.end == End::Cancelled && sample.tokens.is_empty()), "the queue's");
-    assert!(sampled.iter().all(|sample| match sample.end {
-        End::Stopped => sample.tokens.len() == 2 && sample.tokens[1].is_multiple_of(2),
-        End::Cancelled => sample.tokens.len() <= 5,
-        End::MaxTokens => false,
-    }));
+    let policy = policy();
+    for cores in [1, 2, 7, 500] {
+        let sampler = Sampler { cores, ..Sampler::new(&policy) };
+        let sampled = sampler.sample(&requests, &PLAIN, &cancel, |_| ()).unwrap();
+        assert_eq!(sampled.len(), 300);
+        // With slots for all of them none waits in the queue.
+        let queued = sampled.iter().any(|sample| sample.end == End::Cancelled && sample.tokens.is_empty());
+        assert!(queued || cores * 300_usize.div_ceil(cores).min(ROWS_AT_ONCE) >= 300);
+        assert!(sampled.iter().all(|sample| match sample.end {
+            End::Stopped => sample.tokens.len() == 2 && sample.tokens[1].is_multiple_of(2),
+            End::Cancelled => sample.tokens.len() <= 4,
+            End::MaxTokens => false,
+        }));
+        assert!(sampled.iter().any(|sample| sample.end == End::Cancelled));
+    }
 }
 
 /// A request is handed over when its last sample is done, while others go on.
