@@ -121,7 +121,7 @@ impl<'j, 'a> Worker<'j, 'a> {
         let slots = self.free.split_off(self.free.len() - now);
         let numbered = unit.seeds[..now].iter().zip(&slots).enumerate();
         let begin = |(index, (&seed, &slot)): (usize, (&u64, &usize))| {
-            let running = Running::new(self.job, unit.request, unit.first + index, seed, slot);
+            let running = Running::new(unit.request, unit.first + index, seed, slot);
             Running { prompt: unit.prompt.len(), ..running }
         };
         let mut begun: Vec<Running> = numbered.map(begin).collect();

@@ -92,8 +92,8 @@ impl<'j, 'a> Worker<'j, 'a> {
     /// Begins a sample with the first token after its prompt.
     fn begin(&mut self, unit: &Unit, sample: usize, seed: u64, logits: &[f32]) {
         let Some(slot) = self.free.pop() else { return };
-        let mut running = Running::new(self.job, unit.request, sample, seed, slot);
-        if !logits.is_empty() {
+        let mut running = Running::new(unit.request, sample, seed, slot);
+        if !logits.is_empty() && !self.job.is_cancelled() {
             self.lane.reset(self.decoder, slot, unit.prompt.len() + self.job.sampling.max_tokens);
             self.lane.copy(self.decoder, PROMPT, slot);
             running.draw(self.job, logits, &mut self.weights);
@@ -116,7 +116,8 @@ pub(super) fn let_go(running: &mut Vec<Running>, job: &Job, tell: &Sender<Messag
     let (cancelled, mut free, mut at) = (job.is_cancelled(), vec![], 0);
     while at < running.len() {
         let one = &mut running[at];
-        let is_done = one.fresh == 0;
+        // Without a token it was never begun; only who has heard of the cancellation leaves samples like that.
+        let is_done = one.fresh == 0 && (!one.sampled.tokens.is_empty() || job.sampling.max_tokens == 0);
         if !is_done && !cancelled {
             at += 1;
             continue;
@@ -134,9 +135,8 @@ pub(super) fn let_go(running: &mut Vec<Running>, job: &Job, tell: &Sender<Messag
 
 impl Running {
     /// A sample that has no token yet.
-    pub(super) fn new(job: &Job, request: usize, sample: usize, seed: u64, slot: usize) -> Self {
-        let end = if job.is_cancelled() { End::Cancelled } else { End::MaxTokens };
-        let sampled = Sampled { tokens: vec![], log_probs: vec![], mask: vec![], end };
+    pub(super) fn new(request: usize, sample: usize, seed: u64, slot: usize) -> Self {
+        let sampled = Sampled { tokens: vec![], log_probs: vec![], mask: vec![], end: End::MaxTokens };
         Self { request, sample, slot, prompt: 0, rng: ChaCha8Rng::seed_from_u64(seed), sampled, fresh: 0 }
     }
 
