@@ -10,7 +10,10 @@
 # PYTHON names an interpreter with torch and transformers; without them their columns stay empty.
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
+from="$PWD"
 cd "$here/.."
+
+absolute() { case "$1" in /*) echo "$1" ;; *) echo "$from/$1" ;; esac; }
 
 build() { # FOLDER: the tests and the example, stripped
     mkdir -p "$1"
@@ -29,14 +32,14 @@ for line in sys.stdin:
 
 case "${1:-}" in
 --pack)
-    build "${2:?a folder}"
+    build "$(absolute "${2:?a folder}")"
     exit
     ;;
 "")
     built="${CARGO_TARGET_DIR:-target}/gpu-check"
     build "$built"
     ;;
-*) built="$1" ;;
+*) built=$(absolute "$1") ;;
 esac
 
 python="${PYTHON:-python3}"
@@ -48,16 +51,29 @@ export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:-}:$wheels"
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 
-# Runs a measurement; its lines go into a file, with the most memory that the driver saw in use meanwhile.
+failed=0
+
+# Runs a check for so many seconds at most; what comes after it runs either way.
+check() { # SECONDS COMMAND...
+    if ! timeout "$@"; then
+        echo "failed: ${*:2}" >&2
+        failed=1
+    fi
+}
+
+# Runs a measurement; its lines are printed at once, and go into a file for the table, with the most memory that the driver saw
+# in use meanwhile.
 measure() { # FILE COMMAND...
     local file="$results/$1" watch
     shift
     nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits -i 0 -lms 100 >"$file.memory" 2>/dev/null &
     watch=$!
-    if ! timeout 150 "$@" >>"$file" 2>"$file.error"; then
+    if ! timeout 120 "$@" >"$file" 2>"$file.error"; then
         echo "failed: $*" >&2
         tail -n 20 "$file.error" >&2
+        failed=1
     fi
+    sed "s|^|${file##*/} |" "$file"
     kill "$watch" 2>/dev/null || true
     wait "$watch" 2>/dev/null || true
     sort -n "$file.memory" | tail -n 1 >"$file.peak"
@@ -65,8 +81,8 @@ measure() { # FILE COMMAND...
 
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
 echo "Kernels and passes on the GPU:"
-REWARDEN_TEST_GPU=1 "$built/tests" engine::cuda --skip compile --test-threads 1
-"$built/gpu" tiny
+REWARDEN_TEST_GPU=1 check 150 "$built/tests" engine::cuda --skip compile --test-threads 1
+check 60 "$built/gpu" tiny
 
 for rows in 1 64 256; do measure "ours.decode_$rows" "$built/gpu" decode "$rows"; done
 measure ours.train_full "$built/gpu" train full
@@ -79,3 +95,4 @@ else
     echo "no torch with transformers in $python: nothing to compare with" >&2
 fi
 "$python" "$here/gpu_table.py" "$results"
+exit "$failed"

@@ -217,8 +217,8 @@ impl Policy {
         // A pass that panicked left nothing in there that the next one reads before writing it.
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         let Scratch { workspace, angles } = &mut *scratch;
-        let positions = batch.sequences.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
-        angles.reach(&self.spec.frequencies, positions);
+        let positions = batch.positions.iter().max().map_or(0, |last| last + 1);
+        angles.reach(&self.spec.frequencies, positions as usize);
         pass(&Cpu { spec: &self.spec, weights: self.numbers(), batch, angles }, workspace)
     }
 

@@ -173,7 +173,8 @@ fn long_and_ragged_batches_equal_the_oracle() {
         for head in [Head::Tokens, Head::Score, Head::Steps] {
             let mut policy = Policy::random(config.clone(), 3).unwrap().with_head(head);
             stir(&mut policy);
-            check_against_oracle(&policy, &[1, 150, 64, 65, 2, 300], &format!("{family:?} {head:?}"));
+            check_against_oracle(&policy, &ragged(&[1, 150, 64, 65, 2, 300]), &format!("{family:?} {head:?}"));
+            check_against_oracle(&policy, &groups(), &format!("{family:?} {head:?}, groups"));
         }
     }
 }
@@ -184,14 +185,33 @@ fn stir(policy: &mut Policy) {
     values.enumerate().for_each(|(at, value)| *value += 0.2 * ((at * 37 % 101) as f32 / 101.0 - 0.5));
 }
 
-#[track_caller]
-pub(super) fn check_against_oracle(policy: &Policy, lengths: &[usize], what: &str) {
+/// Sequences of these lengths that have nothing in common.
+pub(super) fn ragged(lengths: &[usize]) -> Vec<Datum> {
     let datum = |(row, &length): (usize, &usize)| Datum {
         tokens: (0..length).map(|at| ((at * at * 7 + row * 11 + at) % 40) as u32).collect(),
         trained: (0..length).map(|at| at % 4 != 1).collect(),
     };
-    let data: Vec<Datum> = lengths.iter().enumerate().map(datum).collect();
-    let found = gradients(policy, &data, 0, Objective::each(&uneven)).unwrap();
+    lengths.iter().enumerate().map(datum).collect()
+}
+
+/// Samples of prompts: some of a tile and more, one of few tokens, one that is alone, some tokens not trained.
+pub(super) fn groups() -> Vec<Datum> {
+    let group = |(number, (prompt, samples)): (usize, &(usize, &[usize]))| {
+        let prompt: Vec<u32> = (0..*prompt).map(|at| ((at * at * 3 + number * 5 + at) % 40) as u32).collect();
+        let sample = |(row, &length): (usize, &usize)| {
+            let said = (0..length).map(|at| ((at * at * 7 + row * 11 + at) % 40) as u32);
+            let trained = (0..prompt.len() + length).map(|at| at >= prompt.len() && at % 5 != 2).collect();
+            Datum { tokens: prompt.iter().copied().chain(said).collect(), trained }
+        };
+        samples.iter().enumerate().map(sample).collect::<Vec<_>>()
+    };
+    let groups: [(usize, &[usize]); 4] = [(70, &[3, 65, 130]), (12, &[40, 8, 9, 70]), (20, &[30]), (140, &[9, 4])];
+    groups.iter().enumerate().flat_map(group).collect()
+}
+
+#[track_caller]
+pub(super) fn check_against_oracle(policy: &Policy, data: &[Datum], what: &str) {
+    let found = gradients(policy, data, 0, Objective::each(&uneven)).unwrap();
     let oracle = Oracle::of(policy);
     let said: Vec<Tensor> = data.iter().filter(|datum| datum.trained_tokens() > 0).map(|d| oracle.said(d)).collect();
     let said = Tensor::cat(&said, 0).unwrap();

@@ -1,4 +1,4 @@
-//! Causal attention of each sequence by itself, one key head for H/K query heads (Ainslie et al. 2023), in tiles of
+//! Causal attention of each sequence by itself, wherever its beginning stands, one key head for H/K query heads (Ainslie et al. 2023), in tiles of
 //! [`TILE`] queries whose scores are never kept (Dao et al. 2022, FlashAttention): o = p v with p = softmax(s q k^T),
 //! s = 1 / sqrt(D).
 //!
@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use super::lanes::{dot, exp, exp_all, max, vectorised};
 use super::matrix::{Into, View, ViewMut, product};
 use super::scratch::scratch;
+use crate::batch::Segment;
 
 /// Queries at a time.
 const TILE: usize = 64;
@@ -74,46 +75,74 @@ impl<'a> Inputs<'a> {
     }
 }
 
+/// Some queries of a segment, and the keys they see: those before the segment, and its own up to the last query.
+struct Tile {
+    queries: Range<usize>,
+    before: Range<usize>,
+    own: Range<usize>,
+}
+
+impl Tile {
+    /// The tiles of a segment.
+    fn of(segment: &Segment) -> impl Iterator<Item = Self> {
+        let Range { start, end } = segment.rows;
+        (start..end).step_by(TILE).map(move |at| {
+            let queries = at..end.min(at + TILE);
+            Self { before: segment.before.clone(), own: start..queries.end, queries }
+        })
+    }
+
+    /// The number of keys.
+    fn seen(&self) -> usize {
+        self.before.len() + self.own.len()
+    }
+
+    /// How many of them the query in row `row` of the tile sees.
+    fn visible(&self, row: usize) -> usize {
+        self.before.len() + self.queries.start - self.own.start + row + 1
+    }
+
+    /// Where keys stand, with their columns in the scores.
+    fn keys(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+        let (before, seen) = (self.before.len(), self.seen());
+        let parts = [(self.before.clone(), 0..before), (self.own.clone(), before..seen)];
+        parts.into_iter().filter(|(rows, _)| !rows.is_empty())
+    }
+}
+
 /// o (T, H D), and the log-sums (T, H).
-pub(super) fn attend(out: &mut [f32], log_sums: &mut [f32], inputs: Inputs, sequences: &[Range<usize>]) {
-    let tiles: Vec<(usize, Range<usize>)> = sequences.iter().flat_map(tiles).collect();
+pub(super) fn attend(out: &mut [f32], log_sums: &mut [f32], inputs: Inputs, segments: &[Segment]) {
+    let tiles: Vec<Tile> = segments.iter().flat_map(Tile::of).collect();
     let (mut outs, mut sums) = (vec![], vec![]);
     let mut rest = (ViewMut::of(out, inputs.shape.queries()), ViewMut::of(log_sums, inputs.shape.heads));
-    for (_, queries) in &tiles {
+    for Tile { queries, .. } in &tiles {
         let ((out, more_out), (sum, more_sums)) = (rest.0.split_rows(queries.len()), rest.1.split_rows(queries.len()));
         outs.push(out);
         sums.push(sum);
         rest = (more_out, more_sums);
     }
-    tiles.into_par_iter().zip(outs).zip(sums).for_each(|(((first, queries), out), sums)| {
-        let size = queries.len() * (queries.end - first);
-        scratch(size, |scores| {
+    tiles.into_par_iter().zip(outs).zip(sums).for_each(|((tile, out), sums)| {
+        scratch(tile.queries.len() * tile.seen(), |scores| {
             vectorised(
                 #[inline(always)]
-                || tile(out, sums, inputs, first, queries, scores),
+                || attend_tile(out, sums, inputs, &tile, scores),
             )
         });
     });
 }
 
-/// The tiles of a sequence: where it begins, and some of its tokens.
-fn tiles(sequence: &Range<usize>) -> impl Iterator<Item = (usize, Range<usize>)> + use<> {
-    let Range { start, end } = *sequence;
-    (start..end).step_by(TILE).map(move |at| (start, at..end.min(at + TILE)))
-}
-
 #[inline(always)]
-fn tile(mut out: ViewMut, mut sums: ViewMut, inputs: Inputs, first: usize, queries: Range<usize>, scores: &mut [f32]) {
-    let Inputs { rotated, qkv, shape } = inputs;
-    let (seen, before) = (first..queries.end, queries.start - first);
+fn attend_tile(mut out: ViewMut, mut sums: ViewMut, inputs: Inputs, tile: &Tile, scores: &mut [f32]) {
+    let (Inputs { rotated, qkv, shape }, seen) = (inputs, tile.seen());
     for head in 0..shape.heads {
         let key_head = head / shape.group();
-        let q = rotated.rows(queries.clone()).columns(shape.query(head));
-        let k = rotated.rows(seen.clone()).columns(shape.key(key_head));
-        let v = qkv.rows(seen.clone()).columns(shape.value(key_head));
-        product(&mut ViewMut::of(scores, seen.len()), Into::Fresh, q, k.t());
-        for (row, scores) in scores.chunks_exact_mut(seen.len()).enumerate() {
-            let (visible, future) = scores.split_at_mut(before + row + 1);
+        let q = rotated.rows(tile.queries.clone()).columns(shape.query(head));
+        for (keys, columns) in tile.keys() {
+            let k = rotated.rows(keys).columns(shape.key(key_head));
+            product(&mut ViewMut::of(scores, seen).columns(columns), Into::Fresh, q, k.t());
+        }
+        for (row, scores) in scores.chunks_exact_mut(seen).enumerate() {
+            let (visible, future) = scores.split_at_mut(tile.visible(row));
             let largest = max(visible) * shape.scale();
             let sum = exp_all(visible, shape.scale(), largest);
             let inverse = 1.0 / sum;
@@ -121,7 +150,12 @@ fn tile(mut out: ViewMut, mut sums: ViewMut, inputs: Inputs, first: usize, queri
             future.fill(0.0);
             sums.row(row)[head] = largest + sum.ln();
         }
-        product(&mut out.columns(shape.query(head)), Into::Fresh, View::of(scores, seen.len()), v);
+        let mut into = Into::Fresh;
+        for (keys, columns) in tile.keys() {
+            let v = qkv.rows(keys).columns(shape.value(key_head));
+            product(&mut out.columns(shape.query(head)), into, View::of(scores, seen).columns(columns), v);
+            into = Into::Sum;
+        }
     }
 }
 
@@ -134,74 +168,118 @@ pub(super) struct Outputs<'a> {
 }
 
 /// The gradient by rotated queries, rotated keys and values (T, (H + 2K) D).
-pub(super) fn attend_back(dqkv: &mut [f32], inputs: Inputs, outputs: Outputs, sequences: &[Range<usize>]) {
+///
+/// Every segment is a job of its own for each key head. What it finds of keys before it lies apart until all are done.
+pub(super) fn attend_back(dqkv: &mut [f32], inputs: Inputs, outputs: Outputs, segments: &[Segment]) {
     let shape = inputs.shape;
-    let mut jobs = vec![];
-    let mut rest = ViewMut::of(dqkv, shape.queries() + 2 * shape.keys());
-    for sequence in sequences {
-        let (rows, others) = rest.split_rows(sequence.len());
-        rest = others;
-        let (queries, rows) = rows.split_columns(shape.queries());
-        let (keys, values) = rows.split_columns(shape.keys());
-        let queries = queries.chunk_columns(shape.group() * shape.head_dim).into_iter();
-        let keys = keys.chunk_columns(shape.head_dim).into_iter().zip(values.chunk_columns(shape.head_dim));
-        let heads = queries.zip(keys).enumerate();
-        jobs.extend(heads.map(|(head, (dq, (dk, dv)))| (sequence.clone(), head, dq, dk, dv)));
-    }
-    jobs.into_par_iter().for_each(|(sequence, head, dq, dk, dv)| {
-        let size = sequence.len().min(TILE) * sequence.len();
-        scratch(size, |p| {
-            scratch(size, |dp| {
-                vectorised(
-                    #[inline(always)]
-                    || key_head(dq, dk, dv, inputs, outputs, sequence, head, (p, dp)),
-                )
-            })
+    let shared: usize = segments.iter().map(|segment| segment.before.len()).sum();
+    scratch(shared * 2 * shape.keys(), |befores| {
+        jobs(dqkv, befores, shape, segments).into_par_iter().for_each(|job| {
+            let size = job.segment.rows.len().min(TILE) * (job.segment.before.len() + job.segment.rows.len());
+            scratch(size, |p| {
+                scratch(size, |dp| {
+                    vectorised(
+                        #[inline(always)]
+                        || key_head(job, inputs, outputs, (p, dp)),
+                    )
+                })
+            });
         });
+        add_befores(dqkv, befores, shape, segments);
     });
 }
 
-/// The gradient by one key head of one sequence, and by all its queries.
-#[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "three results, two groups of inputs, a place and scratch")]
-fn key_head(
-    mut dq: ViewMut,
-    mut dk: ViewMut,
-    mut dv: ViewMut,
-    inputs: Inputs,
-    outputs: Outputs,
-    sequence: Range<usize>,
+/// One key head of one segment, and all its queries: where the gradients by them go.
+struct Job<'a> {
+    segment: &'a Segment,
     key_head: usize,
-    (p, dp): (&mut [f32], &mut [f32]),
-) {
+    dq: ViewMut<'a>,
+    /// By the segment's own keys and values.
+    own: [ViewMut<'a>; 2],
+    /// By those before it.
+    before: [ViewMut<'a>; 2],
+}
+
+/// All of them. Rows of `befores` are keys, then values.
+fn jobs<'a>(dqkv: &'a mut [f32], befores: &'a mut [f32], shape: Shape, segments: &'a [Segment]) -> Vec<Job<'a>> {
+    let mut jobs = vec![];
+    let mut rest = (ViewMut::of(dqkv, shape.queries() + 2 * shape.keys()), ViewMut::of(befores, 2 * shape.keys()));
+    for segment in segments {
+        let ((rows, others), (before, more)) =
+            (rest.0.split_rows(segment.rows.len()), rest.1.split_rows(segment.before.len()));
+        rest = (others, more);
+        let (queries, own) = rows.split_columns(shape.queries());
+        let queries = queries.chunk_columns(shape.group() * shape.head_dim).into_iter();
+        let heads = queries.zip(key_heads(own, shape)).zip(key_heads(before, shape)).enumerate();
+        jobs.extend(heads.map(|(key_head, ((dq, own), before))| Job { segment, key_head, dq, own, before }));
+    }
+    jobs
+}
+
+/// The keys and the values of each key head.
+fn key_heads(rows: ViewMut<'_>, shape: Shape) -> impl Iterator<Item = [ViewMut<'_>; 2]> {
+    let (keys, values) = rows.split_columns(shape.keys());
+    let heads = keys.chunk_columns(shape.head_dim).into_iter().zip(values.chunk_columns(shape.head_dim));
+    heads.map(|(keys, values)| [keys, values])
+}
+
+/// Adds what segments found of what is before them, in their order.
+fn add_befores(dqkv: &mut [f32], mut befores: &[f32], shape: Shape, segments: &[Segment]) {
+    let (width, part) = (shape.queries() + 2 * shape.keys(), 2 * shape.keys());
+    for sharing in segments.chunk_by(|one, next| one.before == next.before) {
+        let before = &sharing[0].before;
+        let (found, others) = befores.split_at(sharing.len() * before.len() * part);
+        befores = others;
+        let rows = dqkv[before.start * width..before.end * width].par_chunks_exact_mut(width).enumerate();
+        rows.for_each(|(row, into)| {
+            for found in found.chunks_exact(before.len() * part) {
+                let found = &found[row * part..(row + 1) * part];
+                into[shape.queries()..].iter_mut().zip(found).for_each(|(sum, value)| *sum += value);
+            }
+        });
+    }
+}
+
+/// The gradient by one key head of one segment, and by all its queries.
+#[inline(always)]
+fn key_head(job: Job, inputs: Inputs, outputs: Outputs, (p, dp): (&mut [f32], &mut [f32])) {
+    let Job { segment, key_head, mut dq, mut own, mut before } = job;
     let Inputs { rotated, qkv, shape } = inputs;
     let gradient = View::of(outputs.gradient, shape.queries());
-    for row in 0..sequence.len() {
-        dk.row(row).fill(0.0);
-        dv.row(row).fill(0.0);
+    for part in own.iter_mut().chain(&mut before) {
+        (0..part.height()).for_each(|row| part.row(row).fill(0.0));
     }
-    for (first, queries) in tiles(&sequence) {
-        let (rows, seen) = (queries.len(), first..queries.end);
-        let (p, dp) = (&mut p[..rows * seen.len()], &mut dp[..rows * seen.len()]);
-        let k = rotated.rows(seen.clone()).columns(shape.key(key_head));
-        let v = qkv.rows(seen.clone()).columns(shape.value(key_head));
+    for tile in Tile::of(segment) {
+        let (rows, seen) = (tile.queries.len(), tile.seen());
+        let (p, dp) = (&mut p[..rows * seen], &mut dp[..rows * seen]);
         for in_group in 0..shape.group() {
             let head = key_head * shape.group() + in_group;
-            let q = rotated.rows(queries.clone()).columns(shape.query(head));
-            let d_o = gradient.rows(queries.clone()).columns(shape.query(head));
-            product(&mut ViewMut::of(p, seen.len()), Into::Fresh, q, k.t());
-            product(&mut ViewMut::of(dp, seen.len()), Into::Fresh, d_o, v.t());
-            for row in 0..rows {
-                let at = row * seen.len()..(row + 1) * seen.len();
-                let (p, dp) = (&mut p[at.clone()], &mut dp[at]);
-                scores_back(p, dp, outputs, shape, queries.start + row, head, queries.start - first + row + 1);
+            let q = rotated.rows(tile.queries.clone()).columns(shape.query(head));
+            let d_o = gradient.rows(tile.queries.clone()).columns(shape.query(head));
+            for (keys, columns) in tile.keys() {
+                let k = rotated.rows(keys.clone()).columns(shape.key(key_head));
+                let v = qkv.rows(keys).columns(shape.value(key_head));
+                product(&mut ViewMut::of(p, seen).columns(columns.clone()), Into::Fresh, q, k.t());
+                product(&mut ViewMut::of(dp, seen).columns(columns), Into::Fresh, d_o, v.t());
             }
-            let (p, ds) = (View::of(p, seen.len()), View::of(dp, seen.len()));
-            let within = queries.start - first..queries.end - first;
+            for row in 0..rows {
+                let at = row * seen..(row + 1) * seen;
+                let (p, dp) = (&mut p[at.clone()], &mut dp[at]);
+                scores_back(p, dp, outputs, shape, tile.queries.start + row, head, tile.visible(row));
+            }
+            let (p, ds) = (View::of(p, seen), View::of(dp, seen));
+            let within = tile.queries.start - segment.rows.start..tile.queries.end - segment.rows.start;
             let part = in_group * shape.head_dim..(in_group + 1) * shape.head_dim;
-            product(&mut dq.rows(within).columns(part), Into::Fresh, ds, k);
-            product(&mut dk.rows(0..seen.len()), Into::Sum, ds.t(), q);
-            product(&mut dv.rows(0..seen.len()), Into::Sum, p.t(), d_o);
+            let mut into = Into::Fresh;
+            for (keys, columns) in tile.keys() {
+                let [dk, dv] = if keys == tile.own { &mut own } else { &mut before };
+                let (k, height) = (rotated.rows(keys.clone()).columns(shape.key(key_head)), keys.len());
+                let (p, ds) = (p.columns(columns.clone()), ds.columns(columns));
+                product(&mut dq.rows(within.clone()).columns(part.clone()), into, ds, k);
+                product(&mut dk.rows(0..height), Into::Sum, ds.t(), q);
+                product(&mut dv.rows(0..height), Into::Sum, p.t(), d_o);
+                into = Into::Sum;
+            }
         }
     }
 }

@@ -130,7 +130,7 @@ impl Device for Cpu<'_> {
         let tokens = self.tokens();
         let inputs = Inputs::new(&saved.rotated, &saved.qkv, self.shape());
         let log_sums = sized(&mut saved.log_sums, tokens * self.spec.heads);
-        attend(sized(&mut saved.attended, tokens * self.spec.queries()), log_sums, inputs, &self.batch.sequences);
+        attend(sized(&mut saved.attended, tokens * self.spec.queries()), log_sums, inputs, &self.batch.segments);
         Ok(())
     }
 
@@ -237,7 +237,7 @@ impl Device for Cpu<'_> {
     fn attend_back(&self, saved: &Saved<Vec<f32>>, flow: &mut Flow<Vec<f32>>) -> Result<()> {
         let inputs = Inputs::new(&saved.rotated, &saved.qkv, self.shape());
         let outputs = Outputs { attended: &saved.attended, log_sums: &saved.log_sums, gradient: &flow.attended };
-        attend_back(sized(&mut flow.qkv, saved.qkv.len()), inputs, outputs, &self.batch.sequences);
+        attend_back(sized(&mut flow.qkv, saved.qkv.len()), inputs, outputs, &self.batch.segments);
         Ok(())
     }
 

@@ -16,7 +16,6 @@ pub(crate) struct OnDevice {
     positions: Memory,
     frequencies: Memory,
     table: Memory,
-    cu_seqlens: Memory,
     query_tiles: Memory,
     key_tiles: Memory,
     occurrences: [Memory; 3],
@@ -44,10 +43,7 @@ impl OnDevice {
         let table = self.table.sized::<f32>(machine, self.tokens * spec.head_dim)?;
         machine.launch(&ops::rope_table(table, positions, frequencies, (self.tokens, spec.head_dim / 2)))?;
 
-        let lengths: Vec<usize> = batch.sequences.iter().map(ExactSizeIterator::len).collect();
-        let ends = batch.sequences.iter().map(|sequence| sequence.end as i32);
-        self.cu_seqlens.fill(machine, &std::iter::once(0).chain(ends).collect::<Vec<i32>>())?;
-        let tiles = Tiles::new(&lengths);
+        let tiles = Tiles::new(&batch.segments);
         self.tiles = tiles.count();
         self.query_tiles.fill(machine, &tiles.queries)?;
         self.key_tiles.fill(machine, &tiles.keys)?;
@@ -98,7 +94,6 @@ impl OnDevice {
     /// The sequences, for attention.
     pub(crate) fn packed(&self, heads: Heads) -> Packed {
         Packed {
-            cu_seqlens: self.cu_seqlens.ptr(),
             query_tiles: self.query_tiles.ptr(),
             key_tiles: self.key_tiles.ptr(),
             tiles: self.tiles,

@@ -3,16 +3,20 @@
 //! One stream, so that work runs in the order it was queued. Memory comes from the driver's stream-ordered pool, which is told
 //! to keep what it has; cudarc's event tracking, which is for several streams, is not used. Kernels are compiled file by
 //! file when first needed.
+//!
+//! Threads take turns: a reward model judges while the policy samples, on the same stream, and what one thread queues while
+//! another records a graph would become part of that graph.
 
 #![allow(unsafe_code, reason = "calls into the CUDA driver and cuBLAS, C libraries")]
 
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
 use std::ptr;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::cublas::{result as cublas, sys as cublas_sys};
 use cudarc::driver::{CudaContext, CudaGraph, CudaStream, result as driver, sys};
+use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 
 use super::kernels::Source;
 use super::launch::Launch;
@@ -24,19 +28,18 @@ use crate::error::{Error, Result};
 /// hold an address that stays.
 const WORKSPACE_BYTES: usize = 32 << 20;
 
-/// Shared memory that a kernel gets without asking.
-const SHARED_BYTES: usize = 48 << 10;
+/// Shared memory that a kernel gets without asking: 48 KiB, in which what it declares itself must have room too.
+const SHARED_BYTES: usize = 47 << 10;
 
-/// The GPU of this number, opened once for all policies that live on it at the same time.
+/// The GPU of this number, opened once in a process: its kernels stay compiled, its memory pool stays.
 pub(crate) fn shared(ordinal: usize) -> Result<Arc<dyn Machine>> {
-    static OPEN: Mutex<Vec<(usize, Weak<Gpu>)>> = Mutex::new(vec![]);
+    static OPEN: Mutex<Vec<(usize, Arc<Gpu>)>> = Mutex::new(vec![]);
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-    open.retain(|(_, gpu)| gpu.strong_count() > 0);
-    if let Some(gpu) = open.iter().find_map(|(number, gpu)| gpu.upgrade().filter(|_| *number == ordinal)) {
-        return Ok(gpu);
+    if let Some((_, gpu)) = open.iter().find(|(number, _)| *number == ordinal) {
+        return Ok(gpu.clone());
     }
     let gpu = Arc::new(Gpu::open(ordinal)?);
-    open.push((ordinal, Arc::downgrade(&gpu)));
+    open.push((ordinal, gpu.clone()));
     Ok(gpu)
 }
 
@@ -47,6 +50,8 @@ pub(crate) struct Gpu {
     capability: (u32, u32),
     processors: usize,
     functions: Mutex<HashMap<String, Function>>,
+    /// Held by whoever queues something, or records.
+    turn: ReentrantMutex<()>,
 }
 
 /// A compiled kernel, and the shared memory it may ask for. Modules stay loaded as long as the process.
@@ -58,10 +63,10 @@ struct Function {
 // SAFETY: a handle that any thread may launch from.
 unsafe impl Send for Function {}
 
-/// A cuBLAS handle, used under the GPU's lock.
+/// A cuBLAS handle, used by whose turn it is.
 struct Blas(cublas_sys::cublasHandle_t);
 
-// SAFETY: the handle is only used by `Gpu::multiply`, and machines are driven by one thread at a time.
+// SAFETY: the handle is only used by `Gpu::multiply`, by one thread at a time.
 unsafe impl Send for Blas {}
 // SAFETY: as above.
 unsafe impl Sync for Blas {}
@@ -85,8 +90,8 @@ impl Gpu {
         let processors = context.attribute(count).map_err(failed("count the GPU's multiprocessors"))? as usize;
         let stream = context.new_stream().map_err(failed("create a stream"))?;
         let blas = Blas::new(&stream)?;
-        let functions = Mutex::default();
-        Ok(Self { stream, blas, capability: (major as u32, minor as u32), processors, functions })
+        let (functions, turn) = (Mutex::default(), ReentrantMutex::default());
+        Ok(Self { stream, blas, capability: (major as u32, minor as u32), processors, functions, turn })
     }
 
     /// The GPU's name, and its memory in bytes: (free, all).
@@ -96,16 +101,16 @@ impl Gpu {
         Ok((name, context.mem_get_info().map_err(failed("ask the GPU for its free memory"))?))
     }
 
-    /// The compiled kernel.
+    /// The compiled kernel. Asked for by whose turn it is.
     fn function(&self, kernel: &str, shared_bytes: usize) -> Result<sys::CUfunction> {
         let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
         if !functions.contains_key(kernel) {
             let source = Source::of(kernel);
             let cubin = nvrtc::compile(source, self.capability, false).map_err(Error::Gpu)?;
-            self.bind()?;
             // SAFETY: the image was compiled for this GPU; modules are never unloaded.
             let module = unsafe { driver::module::load_data(cubin.image.as_ptr().cast::<c_void>()) };
-            let module = module.map_err(failed("load a compiled kernel"))?;
+            let module =
+                module.map_err(failed("load a compiled kernel (is NVRTC newer than the CUDA of the driver?)"))?;
             for &name in source.kernels {
                 let c_name = CString::new(name).expect("names hold no zero");
                 // SAFETY: the module is loaded.
@@ -127,17 +132,32 @@ impl Gpu {
         Ok(*handle)
     }
 
-    /// Makes the calling thread one that drives this GPU.
-    fn bind(&self) -> Result<()> {
-        self.stream.context().bind_to_thread().map_err(failed("use the GPU from this thread"))
+    /// Waits until it is the calling thread's turn to drive this GPU, which lasts as long as the guard.
+    fn turn(&self) -> Result<ReentrantMutexGuard<'_, ()>> {
+        let turn = self.turn.lock();
+        self.stream.context().bind_to_thread().map_err(failed("use the GPU from this thread"))?;
+        Ok(turn)
+    }
+
+    /// Gives what the pool keeps back to the driver, which counts it as taken.
+    fn give_back(&self) -> Result<()> {
+        self.stream.synchronize().map_err(failed("finish what the GPU was asked to do"))?;
+        // SAFETY: the device is open; what is in use is kept.
+        unsafe {
+            driver::device::get_default_mem_pool(self.stream.context().cu_device())
+                .and_then(|pool| driver::mem_pool::trim_to(pool, 0))
+        }
+        .map_err(failed("give back unused memory"))
     }
 }
 
 impl Machine for Gpu {
     fn allocate(&self, bytes: usize) -> Result<u64> {
-        self.bind()?;
+        let _turn = self.turn()?;
         // SAFETY: the stream is alive.
-        let address = unsafe { driver::malloc_async(self.stream.cu_stream(), bytes) };
+        let allocate = || unsafe { driver::malloc_async(self.stream.cu_stream(), bytes) };
+        // What the pool keeps may lie in pieces that are each too small.
+        let address = allocate().or_else(|error| if self.give_back().is_ok() { allocate() } else { Err(error) });
         address.map_err(|error| {
             let free = self.describe().map_or(0, |(_, (free, _))| free);
             Error::Gpu(format!(
@@ -151,20 +171,20 @@ impl Machine for Gpu {
 
     fn free(&self, address: u64, _bytes: usize) {
         // Nothing is left to do about an error.
-        if self.bind().is_ok() {
+        if let Ok(_turn) = self.turn() {
             // SAFETY: it came from `allocate`, and its owner is gone.
             let _ = unsafe { driver::free_async(address, self.stream.cu_stream()) };
         }
     }
 
     fn upload(&self, to: u64, bytes: &[u8]) -> Result<()> {
-        self.bind()?;
+        let _turn = self.turn()?;
         // SAFETY: the caller owns the target. From pageable memory the driver copies before it returns.
         unsafe { driver::memcpy_htod_async(to, bytes, self.stream.cu_stream()) }.map_err(failed("copy to the GPU"))
     }
 
     fn download(&self, bytes: &mut [u8], from: u64) -> Result<()> {
-        self.bind()?;
+        let _turn = self.turn()?;
         // SAFETY: the caller owns the source; the copy is done before this returns.
         unsafe { driver::memcpy_dtoh_async(bytes, from, self.stream.cu_stream()) }
             .map_err(failed("copy from the GPU"))?;
@@ -172,14 +192,14 @@ impl Machine for Gpu {
     }
 
     fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<()> {
-        self.bind()?;
+        let _turn = self.turn()?;
         // SAFETY: the caller owns both.
         unsafe { driver::memcpy_dtod_async(to, from, bytes, self.stream.cu_stream()) }
             .map_err(failed("copy on the GPU"))
     }
 
     fn clear(&self, at: u64, bytes: usize) -> Result<()> {
-        self.bind()?;
+        let _turn = self.turn()?;
         // SAFETY: the caller owns it.
         unsafe { driver::memset_d8_async(at, 0, bytes, self.stream.cu_stream()) }.map_err(failed("clear memory"))
     }
@@ -188,8 +208,8 @@ impl Machine for Gpu {
         if launch.is_empty() {
             return Ok(());
         }
+        let _turn = self.turn()?;
         let function = self.function(&launch.kernel, launch.shared_bytes)?;
-        self.bind()?;
         let mut bytes: Vec<[u8; 8]> = launch.arguments.iter().map(|argument| argument.bytes()).collect();
         let mut arguments: Vec<*mut c_void> = bytes.iter_mut().map(|bytes| bytes.as_mut_ptr().cast()).collect();
         let [x, y, z] = launch.grid;
@@ -212,11 +232,13 @@ impl Machine for Gpu {
         if product.rows == 0 || product.columns == 0 {
             return Ok(());
         }
-        self.bind()?;
+        let _turn = self.turn()?;
         self.blas.multiply(product)
     }
 
     fn free_bytes(&self) -> Result<usize> {
+        let _turn = self.turn()?;
+        self.give_back()?;
         Ok(self.describe()?.1.0)
     }
 
@@ -225,6 +247,7 @@ impl Machine for Gpu {
     }
 
     fn record(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<Recording> {
+        let _turn = self.turn()?; // until the recording ends
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
         self.stream.begin_capture(mode).map_err(failed("begin to record"))?;
         let worked = work();
@@ -241,7 +264,7 @@ impl Machine for Gpu {
 /// A recorded CUDA graph.
 struct Graph(CudaGraph);
 
-// SAFETY: launched by whoever drives the GPU, one thread at a time.
+// SAFETY: launched by one thread at a time, whose it is; the driver orders what several threads queue.
 unsafe impl Send for Graph {}
 
 impl Replay for Graph {
@@ -261,6 +284,9 @@ impl Blas {
             cublas_sys::cublasSetWorkspace_v2(handle, workspace as *mut c_void, WORKSPACE_BYTES)
                 .result()
                 .map_err(failed)?;
+            // Or sums that are cut into parts may be put together in bf16.
+            let exact = cublas_sys::cublasMath_t::CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION;
+            cublas_sys::cublasSetMathMode(handle, exact).result().map_err(failed)?;
         }
         Ok(Self(handle))
     }

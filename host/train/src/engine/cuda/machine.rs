@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::launch::{Element, Launch, Ptr};
 use crate::error::Result;
 
-/// A device, driven by one thread at a time. Everything but [`Machine::download`] only queues work, in order.
+/// A device; threads take turns. Everything but [`Machine::download`] and [`Machine::free_bytes`] only queues work, in order.
 pub(crate) trait Machine: Send + Sync {
     /// Memory of so many bytes, aligned to 256, holding anything.
     fn allocate(&self, bytes: usize) -> Result<u64>;
@@ -25,11 +25,11 @@ pub(crate) trait Machine: Send + Sync {
     fn launch(&self, launch: &Launch) -> Result<()>;
     /// Multiplies two matrices.
     fn multiply(&self, product: &Product) -> Result<()>;
-    /// Memory that is left.
+    /// Memory that is left, once all work is done.
     fn free_bytes(&self) -> Result<usize>;
     /// Multiprocessors: how many blocks run at the same time, about.
     fn processors(&self) -> usize;
-    /// Records what `work` queues, without running it.
+    /// Records what `work` queues, without running it. Other threads wait meanwhile.
     fn record(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<Recording>;
 }
 

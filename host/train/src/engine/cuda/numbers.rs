@@ -62,6 +62,11 @@ impl Numbers {
         read(machine, self.masters.ptr(), self.count())
     }
 
+    /// Bytes of such a copy.
+    pub(crate) fn copy_bytes(&self) -> usize {
+        self.counts.iter().sum::<usize>() * size_of::<bf16>()
+    }
+
     /// A copy to compute with, of which nothing is trained.
     pub(crate) fn copied(&self, machine: &Arc<dyn Machine>) -> Result<Self> {
         let copy = |from: &Memory, count: usize| {

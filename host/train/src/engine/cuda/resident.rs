@@ -151,8 +151,9 @@ impl Resident {
 
     /// A decoder for at most `rows` samples at a time, of at most `max_length` tokens each; as many of them as fit.
     pub(crate) fn decoder(&self, spec: &Spec, rows: usize, max_length: usize) -> Result<(Decoder<'_>, Size)> {
-        // A fifth is left for a step's buffers and for prompts.
-        let (each, free) = (Decoder::slot_bytes(spec, max_length), self.machine.free_bytes()? / 5 * 4);
+        // A fifth is left for a step's buffers and for prompts, beside the decoder's own copy of the weights.
+        let left = self.machine.free_bytes()?.saturating_sub(Decoder::copy_bytes(spec, &self.numbers));
+        let (each, free) = (Decoder::slot_bytes(spec, max_length), left / 5 * 4);
         let slots = (free / each).min(rows + 1);
         if slots < 2 {
             return Err(Error::Gpu(format!(

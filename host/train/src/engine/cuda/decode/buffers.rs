@@ -49,6 +49,9 @@ impl Buffers {
         self.log_sums.sized::<f32>(machine, rows * spec.heads)?;
         if is_step {
             self.logits.sized::<f32>(machine, rows * stride(spec))?;
+            // A tied head keeps its adapter. Recorded graphs hold all these addresses.
+            let rank = spec.head.adapters.iter().map(|low| low.rank).max().unwrap_or(0);
+            self.narrow.rows.sized::<bf16>(machine, rows * rank)?;
             let partials = (0..=rows.ilog2()).map(|power| {
                 let splits = ops::decode_splits(1 << power, heads(spec), machine.processors());
                 ops::decode_partial_len(1 << power, heads(spec), splits)

@@ -28,9 +28,18 @@ impl Deref for Weights<'_> {
 impl<'a> Weights<'a> {
     /// What to sample with, and the spec of that, which has no adapters any more.
     pub(super) fn new(machine: &Arc<dyn Machine>, spec: &mut Spec, numbers: &'a Numbers) -> Result<Self> {
-        let is_adapted = projections(spec).any(|projection| !projection.adapters.is_empty());
-        Ok(if is_adapted { Self::Merged(numbers.merged(machine, spec)?) } else { Self::Own(numbers) })
+        Ok(if is_adapted(spec) { Self::Merged(numbers.merged(machine, spec)?) } else { Self::Own(numbers) })
     }
+}
+
+/// Whether anything lies beside the weights that they are sampled with.
+fn is_adapted(spec: &Spec) -> bool {
+    projections(&mut spec.clone()).any(|projection| !projection.adapters.is_empty())
+}
+
+/// Bytes that a decoder takes for weights of its own.
+pub(super) fn copy_bytes(spec: &Spec, numbers: &Numbers) -> usize {
+    if is_adapted(spec) { numbers.copy_bytes() } else { 0 }
 }
 
 /// Every projection of a model.

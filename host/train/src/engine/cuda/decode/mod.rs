@@ -18,6 +18,7 @@ use super::machine::{Machine, Matrix, Memory, Recording, Target, read};
 use super::numbers::Numbers;
 use super::ops::{self, Cache, Draws, Logits, Packed, Rows, Tiles};
 use super::project::{Into, Projector};
+use crate::batch::Segment;
 use crate::engine::{LayerSpec, Span, Spec};
 use crate::error::Result;
 use buffers::{Buffers, heads, stride};
@@ -84,7 +85,6 @@ struct Lists {
     ids: Memory,
     slots: Memory,
     positions: Memory,
-    cu_seqlens: Memory,
     tiles: Memory,
     copies: [Memory; 3],
 }
@@ -145,6 +145,11 @@ impl<'a> Decoder<'a> {
         2 * spec.layers.len() * spec.keys() * max_length * size_of::<bf16>()
     }
 
+    /// Bytes of the weights that it will have for itself.
+    pub(crate) fn copy_bytes(spec: &Spec, numbers: &Numbers) -> usize {
+        merged::copy_bytes(spec, numbers)
+    }
+
     fn cache(&self) -> Cache {
         let Size { slots, max_length, .. } = self.size;
         Cache { keys: self.keys.ptr(), values: self.values.ptr(), slots, max_length, heads: heads(&self.spec) }
@@ -157,17 +162,10 @@ impl<'a> Decoder<'a> {
         let ids = lists.ids.fill(&machine, &super::batch::signed(prompt))?;
         let slots = lists.slots.fill(&machine, &vec![slot as i32; tokens])?;
         let positions = lists.positions.fill(&machine, &(0..tokens as i32).collect::<Vec<_>>())?;
-        let cu_seqlens = lists.cu_seqlens.fill(&machine, &[0, tokens as i32])?;
-        let tiles = Tiles::new(&[tokens]);
+        let tiles = Tiles::new(&[Segment::alone(0..tokens)]);
         let query_tiles = lists.tiles.fill(&machine, &tiles.queries)?;
-        let packed = Packed {
-            cu_seqlens,
-            query_tiles,
-            key_tiles: Ptr::NULL,
-            tiles: tiles.count(),
-            tokens,
-            heads: heads(&self.spec),
-        };
+        let packed =
+            Packed { query_tiles, key_tiles: Ptr::NULL, tiles: tiles.count(), tokens, heads: heads(&self.spec) };
         let mut buffers = std::mem::take(&mut self.prefill);
         buffers.reserve(&machine, &self.spec, tokens, false)?;
         let run =

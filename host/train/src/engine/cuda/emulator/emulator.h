@@ -225,8 +225,8 @@ inline void run_block(size_t shared_bytes) {
     free(shared);
 }
 
-// One letter per argument: a pointer's element in lower case, a number in upper case.
-template <typename T> constexpr char letter();
+// One letter per argument: a pointer's element in lower case, a number in upper case; of a file's own struct, s.
+template <typename T> constexpr char letter() { return std::is_pointer_v<T> ? 's' : '?'; }
 template <> constexpr char letter<bf16*>() { return 'b'; }
 template <> constexpr char letter<float*>() { return 'f'; }
 template <> constexpr char letter<double*>() { return 'd'; }

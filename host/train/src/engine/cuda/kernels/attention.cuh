@@ -3,11 +3,46 @@
 // A tile is rows of D bf16. The 16-byte chunks of row r are stored in the order chunk ^ (r % 8): eight rows of one chunk
 // then lie in different banks, and load_matrices has no conflicts.
 //
-// Every block of these kernels has one tile of one sequence, named by `tiles` (n, 2) i32 = (sequence, its first row in the
-// sequence), which the host lists longest first. Sequence s is the rows cu_seqlens[s] .. cu_seqlens[s + 1] of the batch.
+// Every block of these kernels has some rows of one segment: tokens of a sequence that stand together in the batch. Where
+// sequences begin alike, that beginning stands in the batch once, as a segment of its own with those that go on behind it.
 
 constexpr int TILE = 64;                // rows of the tile a block owns
 constexpr int ATTENTION_THREADS = 128;  // 4 warps of 16 rows
+
+// What a block has, in rows of the batch; the host lists those with most work first (ops/attention.rs).
+struct Tile {
+    int start, length; // the segment
+    int first;         // the block's first row in it
+    int before;        // where the beginning of its sequence stands, all of which it sees
+    int before_length; // 0 where the segment is the beginning
+    int seen_until;    // where the last row stands, exclusive, that sees the segment: its own, or those it begins
+};
+
+// The keys that a block of queries sees, STEP at a time: those before the segment, then its own.
+template <int STEP>
+struct Walk {
+    Tile tile;
+    int before, steps; // of them those before the segment
+
+    __device__ __forceinline__ explicit Walk(const Tile& tile) : tile(tile) {
+        before = (tile.before_length + STEP - 1) / STEP;
+        steps = before + (min(tile.length, tile.first + TILE) + STEP - 1) / STEP;
+    }
+
+    // The first key's row in the batch, and how many there are from it on.
+    __device__ __forceinline__ int token(int step) const {
+        return step < before ? tile.before + step * STEP : tile.start + (step - before) * STEP;
+    }
+    __device__ __forceinline__ int available(int step) const {
+        return step < before ? tile.before_length - step * STEP : tile.length - (step - before) * STEP;
+    }
+
+    // Whether row `query` of the segment sees the step's key in this column.
+    __device__ __forceinline__ bool visible(int step, int column, int query) const {
+        int key = (step < before ? step : step - before) * STEP + column;
+        return step < before ? key < tile.before_length : key <= query;
+    }
+};
 
 template <int D>
 __device__ __forceinline__ bf16* tile_at(bf16* tile, int row, int column) {

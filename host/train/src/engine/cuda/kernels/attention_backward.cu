@@ -26,7 +26,7 @@ __device__ __forceinline__ void attention_delta(float* delta, const bf16* o, con
 template <int D, int STEP>
 __device__ __forceinline__ void attention_backward_keys(
     bf16* dk, bf16* dv, const bf16* q, const bf16* k, const bf16* v, const bf16* d_o, const float* lse,
-    const float* delta, const int* cu_seqlens, const int* tiles, int tokens, int heads, int keys, int q_stride,
+    const float* delta, const Tile* tiles, int tokens, int heads, int keys, int q_stride,
     int k_stride, int v_stride, int dk_stride, int dv_stride, float scale) {
     DYNAMIC_SHARED(bf16, shared);
     bf16* k_tile = shared;              // (64, D)
@@ -37,16 +37,17 @@ __device__ __forceinline__ void attention_backward_keys(
     float* delta_tiles = lse_tiles + 2 * STEP;
 
     int key_head = blockIdx.y, group = heads / keys;
-    int sequence = tiles[2 * blockIdx.x], first = tiles[2 * blockIdx.x + 1];
-    int start = cu_seqlens[sequence], length = cu_seqlens[sequence + 1] - start;
-    int each = (length - first + STEP - 1) / STEP; // steps of one query head: queries before `first` see no key here
+    Tile tile = tiles[blockIdx.x];
+    int start = tile.start, first = tile.first;
+    int seen = tile.seen_until - start;          // queries behind the segment, if it begins other sequences, see all of it
+    int each = (seen - first + STEP - 1) / STEP; // steps of one query head: queries before `first` see no key here
     int steps = group * each;
     k += static_cast<i64>(start + first) * k_stride + key_head * D;
     v += static_cast<i64>(start + first) * v_stride + key_head * D;
 
     auto load_step = [&](int step) {
         int head = key_head * group + step / each, from = first + step % each * STEP;
-        int buffer = step % 2 * STEP, available = length - from;
+        int buffer = step % 2 * STEP, available = seen - from;
         i64 token = start + from, o_stride = static_cast<i64>(heads) * D;
         load_tile<D, STEP>(q_tiles + buffer * D, q + token * q_stride + head * D, q_stride, available);
         load_tile<D, STEP>(do_tiles + buffer * D, d_o + token * o_stride + head * D, o_stride, available);
@@ -58,8 +59,8 @@ __device__ __forceinline__ void attention_backward_keys(
             delta_tiles[buffer + threadIdx.x] = valid ? delta[at] : 0.0f;
         }
     };
-    load_tile<D, TILE>(k_tile, k, k_stride, length - first);
-    load_tile<D, TILE>(v_tile, v, v_stride, length - first);
+    load_tile<D, TILE>(k_tile, k, k_stride, tile.length - first);
+    load_tile<D, TILE>(v_tile, v, v_stride, tile.length - first);
     load_step(0);
 
     int lane = threadIdx.x % WARP, row = threadIdx.x / WARP * 16;
@@ -93,7 +94,7 @@ __device__ __forceinline__ void attention_backward_keys(
     }
 
     i64 token = start + first + row;
-    int available = length - first - row;
+    int available = tile.length - first - row;
     float scales[2] = {scale, scale}, ones[2] = {1.0f, 1.0f};
     store_rows<D>(dk + token * dk_stride + key_head * D, dk_stride, available, dk_sums, scales);
     store_rows<D>(dv + token * dv_stride + key_head * D, dv_stride, available, dv_sums, ones);
@@ -103,7 +104,7 @@ __device__ __forceinline__ void attention_backward_keys(
 template <int D, int STEP>
 __device__ __forceinline__ void attention_backward_queries(
     bf16* dq, const bf16* q, const bf16* k, const bf16* v, const bf16* d_o, const float* lse, const float* delta,
-    const int* cu_seqlens, const int* tiles, int tokens, int heads, int keys, int q_stride, int k_stride, int v_stride,
+    const Tile* tiles, int tokens, int heads, int keys, int q_stride, int k_stride, int v_stride,
     int dq_stride, float scale) {
     DYNAMIC_SHARED(bf16, shared);
     bf16* q_tile = shared;              // (64, D)
@@ -112,17 +113,18 @@ __device__ __forceinline__ void attention_backward_queries(
     bf16* v_tiles = k_tiles + 2 * STEP * D;
 
     int head = blockIdx.y, key_head = head / (heads / keys);
-    int sequence = tiles[2 * blockIdx.x], first = tiles[2 * blockIdx.x + 1];
-    int start = cu_seqlens[sequence], length = cu_seqlens[sequence + 1] - start;
-    int steps = (min(length, first + TILE) + STEP - 1) / STEP;
+    Tile tile = tiles[blockIdx.x];
+    int start = tile.start, length = tile.length, first = tile.first;
+    Walk<STEP> walk(tile);
     i64 token = start + first, o_stride = static_cast<i64>(heads) * D;
-    k += static_cast<i64>(start) * k_stride + key_head * D;
-    v += static_cast<i64>(start) * v_stride + key_head * D;
+    k += key_head * D;
+    v += key_head * D;
 
     auto load_step = [&](int step) {
-        int from = step * STEP, buffer = step % 2 * STEP * D;
-        load_tile<D, STEP>(k_tiles + buffer, k + static_cast<i64>(from) * k_stride, k_stride, length - from);
-        load_tile<D, STEP>(v_tiles + buffer, v + static_cast<i64>(from) * v_stride, v_stride, length - from);
+        int buffer = step % 2 * STEP * D;
+        i64 key = walk.token(step);
+        load_tile<D, STEP>(k_tiles + buffer, k + key * k_stride, k_stride, walk.available(step));
+        load_tile<D, STEP>(v_tiles + buffer, v + key * v_stride, v_stride, walk.available(step));
         copy_commit();
     };
     load_tile<D, TILE>(q_tile, q + token * q_stride + head * D, q_stride, length - first);
@@ -142,10 +144,10 @@ __device__ __forceinline__ void attention_backward_queries(
     float dq_sums[D / 8][4] = {};
     float scale_log2 = scale * LOG2_E;
 
-    for (int step = 0; step < steps; ++step) {
+    for (int step = 0; step < walk.steps; ++step) {
         copy_wait<0>();
         __syncthreads();
-        if (step + 1 < steps) load_step(step + 1);
+        if (step + 1 < walk.steps) load_step(step + 1);
 
         int buffer = step % 2 * STEP * D;
         float p[STEP / 8][4], ds[STEP / 8][4];
@@ -155,8 +157,9 @@ __device__ __forceinline__ void attention_backward_queries(
         for (int n = 0; n < STEP / 8; ++n)
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
-                int key = step * STEP + n * 8 + lane % 4 * 2 + i % 2, query = first + row + lane / 4 + i / 2 * 8;
-                float probability = key <= query ? exp2_fast(p[n][i] * scale_log2 - lses[i / 2]) : 0.0f;
+                int column = n * 8 + lane % 4 * 2 + i % 2, query = first + row + lane / 4 + i / 2 * 8;
+                bool visible = walk.visible(step, column, query);
+                float probability = visible ? exp2_fast(p[n][i] * scale_log2 - lses[i / 2]) : 0.0f;
                 ds[n][i] = probability * (ds[n][i] - deltas[i / 2]);
             }
         multiply_columns<D, STEP>(dq_sums, ds, k_tiles + buffer);
@@ -172,18 +175,18 @@ __device__ __forceinline__ void attention_backward_queries(
     }                                                                                                                  \
     extern "C" __global__ void __launch_bounds__(ATTENTION_THREADS) attention_backward_keys_##WIDTH(                   \
         bf16* dk, bf16* dv, const bf16* q, const bf16* k, const bf16* v, const bf16* d_o, const float* lse,            \
-        const float* delta, const int* cu_seqlens, const int* tiles, int tokens, int heads, int keys, int q_stride,    \
+        const float* delta, const Tile* tiles, int tokens, int heads, int keys, int q_stride,    \
         int k_stride, int v_stride, int dk_stride, int dv_stride, float scale) {                                       \
         attention_backward_keys<WIDTH, STEP>(                                                                          \
-            dk, dv, q, k, v, d_o, lse, delta, cu_seqlens, tiles, tokens, heads, keys, q_stride, k_stride, v_stride,    \
+            dk, dv, q, k, v, d_o, lse, delta, tiles, tokens, heads, keys, q_stride, k_stride, v_stride,    \
             dk_stride, dv_stride, scale);                                                                              \
     }                                                                                                                  \
     extern "C" __global__ void __launch_bounds__(ATTENTION_THREADS) attention_backward_queries_##WIDTH(                \
         bf16* dq, const bf16* q, const bf16* k, const bf16* v, const bf16* d_o, const float* lse, const float* delta,  \
-        const int* cu_seqlens, const int* tiles, int tokens, int heads, int keys, int q_stride, int k_stride,          \
+        const Tile* tiles, int tokens, int heads, int keys, int q_stride, int k_stride,          \
         int v_stride, int dq_stride, float scale) {                                                                    \
         attention_backward_queries<WIDTH, STEP>(                                                                       \
-            dq, q, k, v, d_o, lse, delta, cu_seqlens, tiles, tokens, heads, keys, q_stride, k_stride, v_stride,        \
+            dq, q, k, v, d_o, lse, delta, tiles, tokens, heads, keys, q_stride, k_stride, v_stride,        \
             dq_stride, scale);                                                                                         \
     }
 

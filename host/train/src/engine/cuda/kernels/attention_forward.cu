@@ -2,16 +2,17 @@
 //
 //   s[i][j] = scale q[i] . k[j]  for j <= i      p = softmax(s)      o = p v      lse[i] = log sum_j exp s[i][j]
 //
+// where j runs over what stands before the segment, and then over the segment itself.
+//
 // q: rows of H heads of D, k and v: rows of K heads of D (H / K query heads share one), each with a stride of its own, bf16;
 // o (T, H D) bf16; lse (H, T) f32. D is 64 or 128.
 //
 // Grid (tiles, H). A block has 64 queries of a head, 16 a warp, and walks over the keys 64 at a time while the next ones
-// are copied. Rows and columns past the sequence's end are zeros: no real query may look at such a key, and such queries
-// are not written.
+// are copied. Rows and columns past an end are zeros: no query may look at such a key, and such queries are not written.
 
 template <int D>
 __device__ __forceinline__ void attention_forward(
-    bf16* o, float* lse, const bf16* q, const bf16* k, const bf16* v, const int* cu_seqlens, const int* tiles, int tokens,
+    bf16* o, float* lse, const bf16* q, const bf16* k, const bf16* v, const Tile* tiles, int tokens,
     int heads, int keys, int q_stride, int k_stride, int v_stride, float scale) {
     DYNAMIC_SHARED(bf16, shared);
     bf16* q_tile = shared;              // (64, D)
@@ -19,17 +20,18 @@ __device__ __forceinline__ void attention_forward(
     bf16* v_tiles = k_tiles + 2 * TILE * D;
 
     int head = blockIdx.y, key_head = head / (heads / keys);
-    int sequence = tiles[2 * blockIdx.x], first = tiles[2 * blockIdx.x + 1];
-    int start = cu_seqlens[sequence], length = cu_seqlens[sequence + 1] - start;
-    int steps = (min(length, first + TILE) + TILE - 1) / TILE;
+    Tile tile = tiles[blockIdx.x];
+    int start = tile.start, length = tile.length, first = tile.first;
+    Walk<TILE> walk(tile);
     q += static_cast<i64>(start + first) * q_stride + head * D;
-    k += static_cast<i64>(start) * k_stride + key_head * D;
-    v += static_cast<i64>(start) * v_stride + key_head * D;
+    k += key_head * D;
+    v += key_head * D;
 
     auto load_step = [&](int step) {
-        int from = step * TILE, buffer = step % 2 * TILE * D;
-        load_tile<D, TILE>(k_tiles + buffer, k + static_cast<i64>(from) * k_stride, k_stride, length - from);
-        load_tile<D, TILE>(v_tiles + buffer, v + static_cast<i64>(from) * v_stride, v_stride, length - from);
+        int buffer = step % 2 * TILE * D;
+        i64 token = walk.token(step);
+        load_tile<D, TILE>(k_tiles + buffer, k + token * k_stride, k_stride, walk.available(step));
+        load_tile<D, TILE>(v_tiles + buffer, v + token * v_stride, v_stride, walk.available(step));
         copy_commit();
     };
     load_tile<D, TILE>(q_tile, q, q_stride, length - first);
@@ -41,10 +43,10 @@ __device__ __forceinline__ void attention_forward(
     float totals[2] = {};                                      // of this lane's columns only, until the end
     float scale_log2 = scale * LOG2_E;
 
-    for (int step = 0; step < steps; ++step) {
+    for (int step = 0; step < walk.steps; ++step) {
         copy_wait<0>();
         __syncthreads(); // the step's tiles are there, and nobody reads those of the step before
-        if (step + 1 < steps) load_step(step + 1);
+        if (step + 1 < walk.steps) load_step(step + 1);
 
         int buffer = step % 2 * TILE * D;
         float scores[TILE / 8][4];
@@ -57,11 +59,11 @@ __device__ __forceinline__ void attention_forward(
             for (int n = 0; n < TILE / 8; ++n)
 #pragma unroll
                 for (int i = 2 * half; i < 2 * half + 2; ++i) {
-                    int key = step * TILE + n * 8 + lane % 4 * 2 + i % 2;
-                    scores[n][i] = key <= query ? scores[n][i] * scale_log2 : NEGATIVE_INFINITY;
+                    bool visible = walk.visible(step, n * 8 + lane % 4 * 2 + i % 2, query);
+                    scores[n][i] = visible ? scores[n][i] * scale_log2 : NEGATIVE_INFINITY;
                     largest = fmaxf(largest, scores[n][i]);
                 }
-            // A row lies in four lanes. It sees key 0, so that its maximum is finite from the first step on.
+            // A row lies in four lanes. It sees the first key, so that its maximum is finite from the first step on.
             largest = fmaxf(largest, __shfl_xor_sync(ALL_LANES, largest, 1));
             largest = fmaxf(largest, __shfl_xor_sync(ALL_LANES, largest, 2));
             float shrink = exp2_fast(maxima[half] - largest);
@@ -98,10 +100,10 @@ __device__ __forceinline__ void attention_forward(
 
 #define ATTENTION_FORWARD(WIDTH)                                                                                        \
     extern "C" __global__ void __launch_bounds__(ATTENTION_THREADS) attention_forward_##WIDTH(                         \
-        bf16* o, float* lse, const bf16* q, const bf16* k, const bf16* v, const int* cu_seqlens, const int* tiles,     \
+        bf16* o, float* lse, const bf16* q, const bf16* k, const bf16* v, const Tile* tiles,     \
         int tokens, int heads, int keys, int q_stride, int k_stride, int v_stride, float scale) {                      \
         attention_forward<WIDTH>(                                                                                      \
-            o, lse, q, k, v, cu_seqlens, tiles, tokens, heads, keys, q_stride, k_stride, v_stride, scale);             \
+            o, lse, q, k, v, tiles, tokens, heads, keys, q_stride, k_stride, v_stride, scale);             \
     }
 
 ATTENTION_FORWARD(64)

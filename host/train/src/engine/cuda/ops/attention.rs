@@ -1,48 +1,68 @@
 //! Causal attention over packed sequences, forward and backward.
 
+use std::cmp::Reverse;
+
 use half::bf16;
 
 use super::THREADS;
 use super::rope::{Heads, Rows};
-use crate::engine::cuda::launch::{Launch, Ptr, arguments};
+use crate::batch::Segment;
+use crate::engine::cuda::launch::{Element, Launch, Ptr, arguments};
 
 /// Rows of the tile that a block owns, and its threads (attention.cuh).
 const TILE: usize = 64;
 const ATTENTION_THREADS: usize = 128;
 
-/// The tiles of sequences of these lengths, as pairs of (sequence, first row): what has most work first, so that the last
-/// blocks to run are short. Late rows of a long sequence see the most keys; early keys are seen by the most queries.
+/// What a block of the kernels has, as they read it (attention.cuh).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub(crate) struct Tile {
+    start: i32,
+    length: i32,
+    first: i32,
+    before: i32,
+    before_length: i32,
+    seen_until: i32,
+}
+
+impl Element for Tile {
+    const LETTER: u8 = b's';
+}
+
+/// The tiles of segments: what has most work first, so that the last blocks to run are short.
+/// Late rows of a long sequence see the most keys; early keys are seen by the most queries.
 pub(crate) struct Tiles {
-    pub(crate) queries: Vec<i32>,
-    pub(crate) keys: Vec<i32>,
+    pub(crate) queries: Vec<Tile>,
+    pub(crate) keys: Vec<Tile>,
 }
 
 impl Tiles {
-    pub(crate) fn new(lengths: &[usize]) -> Self {
-        let mut tiles: Vec<(i32, usize, usize)> = vec![]; // sequence, first row, rows after it
-        for (sequence, &length) in lengths.iter().enumerate() {
-            tiles.extend((0..length).step_by(TILE).map(|first| (sequence as i32, first, length - first)));
-        }
-        let pairs = |tiles: &[(i32, usize, usize)]| {
-            tiles.iter().flat_map(|&(sequence, first, _)| [sequence, first as i32]).collect()
-        };
-        tiles.sort_by_key(|&(_, first, _)| std::cmp::Reverse(first));
-        let queries = pairs(&tiles);
-        tiles.sort_by_key(|&(_, _, after)| std::cmp::Reverse(after));
-        Self { queries, keys: pairs(&tiles) }
+    pub(crate) fn new(segments: &[Segment]) -> Self {
+        let mut queries: Vec<Tile> = segments.iter().flat_map(Tile::of).collect();
+        let mut keys = queries.clone();
+        queries.sort_by_key(|tile| Reverse(tile.before_length + tile.first));
+        keys.sort_by_key(|tile| Reverse(tile.seen_until - tile.start - tile.first));
+        Self { queries, keys }
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.queries.len() / 2
+        self.queries.len()
+    }
+}
+
+impl Tile {
+    fn of(Segment { rows, before, seen_until }: &Segment) -> impl Iterator<Item = Self> {
+        let [start, length, before, before_length, seen_until] =
+            [rows.start, rows.len(), before.start, before.len(), *seen_until].map(|number| number as i32);
+        (0..length).step_by(TILE).map(move |first| Self { start, length, first, before, before_length, seen_until })
     }
 }
 
 /// Packed sequences on the device, and the heads that attend.
 #[derive(Clone, Copy)]
 pub(crate) struct Packed {
-    pub(crate) cu_seqlens: Ptr<i32>,
-    pub(crate) query_tiles: Ptr<i32>,
-    pub(crate) key_tiles: Ptr<i32>,
+    pub(crate) query_tiles: Ptr<Tile>,
+    pub(crate) key_tiles: Ptr<Tile>,
     pub(crate) tiles: usize,
     pub(crate) tokens: usize,
     pub(crate) heads: Heads,
@@ -63,7 +83,6 @@ pub(crate) fn attention_forward(o: Ptr<bf16>, lse: Ptr<f32>, [q, k, v]: [Rows; 3
         q.start,
         k.start,
         v.start,
-        packed.cu_seqlens,
         packed.query_tiles,
         packed.tokens,
         queries,
@@ -116,7 +135,6 @@ pub(crate) fn attention_backward([dq, dk, dv]: [Rows; 3], from: &Attended, packe
         d_o,
         lse,
         delta,
-        packed.cu_seqlens,
         packed.key_tiles,
         tokens,
         queries,
@@ -139,7 +157,6 @@ pub(crate) fn attention_backward([dq, dk, dv]: [Rows; 3], from: &Attended, packe
         d_o,
         lse,
         delta,
-        packed.cu_seqlens,
         packed.query_tiles,
         tokens,
         queries,
@@ -162,9 +179,32 @@ mod tests {
 
     #[test]
     fn tiles_come_longest_work_first() {
-        let tiles = Tiles::new(&[130, 1, 0, 64]);
-        assert_eq!(tiles.queries, [0, 128, 0, 64, 0, 0, 1, 0, 3, 0]);
-        assert_eq!(tiles.keys, [0, 0, 0, 64, 3, 0, 0, 128, 1, 0]);
-        assert_eq!(tiles.count(), 5);
+        let segment = |start, end, before, seen_until| Segment { rows: start..end, before, seen_until };
+        let tiles = Tiles::new(&[
+            segment(0, 70, 0..0, 240),
+            segment(70, 72, 0..70, 72),
+            segment(72, 240, 0..70, 240),
+            segment(240, 241, 0..0, 241),
+        ]);
+        let tile = |start, length, first, before_length, seen_until| Tile {
+            start,
+            length,
+            first,
+            before: 0,
+            before_length,
+            seen_until,
+        };
+        let queries = [
+            tile(72, 168, 128, 70, 240),
+            tile(72, 168, 64, 70, 240),
+            tile(70, 2, 0, 70, 72),
+            tile(72, 168, 0, 70, 240),
+            tile(0, 70, 64, 0, 240),
+            tile(0, 70, 0, 0, 240),
+            tile(240, 1, 0, 0, 241),
+        ];
+        assert_eq!(tiles.queries, queries);
+        assert_eq!(tiles.keys[..3], [tile(0, 70, 0, 0, 240), tile(0, 70, 64, 0, 240), tile(72, 168, 0, 70, 240)]);
+        assert_eq!(tiles.count(), tiles.keys.len());
     }
 }

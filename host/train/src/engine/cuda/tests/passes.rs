@@ -49,7 +49,13 @@ fn data() -> Vec<Datum> {
         tokens: (0..length).map(|at| ((at * 31 + seed * 17 + at * at) % 43) as u32).collect(),
         trained: (0..length).map(|at| !(at + seed).is_multiple_of(3)).collect(),
     };
-    vec![datum(9, 0), datum(2, 1), datum(70, 2), datum(17, 4)]
+    let again = |length: usize| {
+        // Three that begin with the same 20 tokens, the last of which is asked.
+        let Datum { mut tokens, .. } = datum(20, 5);
+        tokens.extend(datum(length, length).tokens);
+        Datum { trained: (0..tokens.len()).map(|at| at >= 20).collect(), tokens }
+    };
+    vec![datum(9, 0), datum(2, 1), datum(70, 2), datum(17, 4), again(3), again(60), again(8)]
 }
 
 #[test]
@@ -89,7 +95,7 @@ pub(super) fn stirred(mut policy: Policy) -> Policy {
 fn check(policy: Policy, entropies: bool) {
     let Some(machine) = Emulated::machine() else { return };
     let data = data();
-    let batch = MicroBatch::new(&data, &[0, 1, 2, 3], policy.config().head());
+    let batch = MicroBatch::new(&data, &[0, 1, 2, 3, 4, 5, 6], policy.config().head());
     let slopes = |said: &Said| Said {
         values: (0..said.values.len()).map(|at| ((at * 37 % 11) as f32 - 5.0) / 20.0).collect(),
         entropies: (0..said.entropies.len()).map(|at| ((at * 53 % 7) as f32 - 3.0) / 30.0).collect(),
