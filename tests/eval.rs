@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use crate::guests::rewarden;
 use crate::training::{checkpoint, copy, fails, finish, folder, rows, small, timeless};
 
 #[test]
@@ -28,6 +29,22 @@ fn without_a_stage_it_evaluates_the_model_itself() {
     let run = folder();
     let output = finish(small("eval", run.path()));
     assert!(String::from_utf8_lossy(&output.stdout).contains("| base"));
+}
+
+/// A pass@k of 0 would say that the model is bad, when nobody looked at it. The rows have no answer to compare with.
+#[test]
+fn where_nothing_could_be_judged_no_figure_stands() {
+    let run = folder();
+    let data = run.path().join("rows.jsonl");
+    let row = r#"{"messages":[{"role":"user","content":"Say 3"},{"role":"assistant","content":"3"}]}"#;
+    fs::write(&data, format!("{row}\n").repeat(8)).expect("written");
+    let mut command = rewarden();
+    command.args(["eval", "configs/gsm8k-smoke.toml", "--set", "data.test_size=4", "--set"]);
+    command.arg(format!("data.path={}", data.display()));
+    command.arg("--set").arg(format!("log_path={}", run.path().join("run").display()));
+    let expected = ["eval: no answer of `base` got a reward: reward `gsm8k`", "no ground truth", "base-rollouts.jsonl"];
+    fails(command, &expected);
+    assert!(!rows(&run.path().join("run/eval/base-rollouts.jsonl")).is_empty(), "what was said is kept");
 }
 
 #[test]

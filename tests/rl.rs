@@ -150,7 +150,7 @@ fn quarantine_and_budget_survive_a_resume() {
     let quarantine = "{quarantine_after=100}";
     finish(verb("sft", "run", quarantine));
     copy(&folder.path().join("run"), &folder.path().join("budget"));
-    finish(verb("rl", "run", quarantine));
+    fails(verb("rl", "run", quarantine), &["rl: no answer of any step got a reward", "quarantined since step 3"]);
     let run = folder.path().join("run");
     let metrics = rows(&run.join("rl/metrics.jsonl"));
     let calls: Vec<f64> = metrics.iter().filter_map(|row| row["plugin/gsm8k/calls"].as_f64()).collect();

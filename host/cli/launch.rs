@@ -26,7 +26,7 @@ pub(crate) fn launch(
     let text = fs::read_to_string(&args.config).with_context(|| format!("cannot read {}", args.config.display()))?;
     let mut config = RunConfig::parse(&args.config, &text, &args.set)?;
     if args.dry_run {
-        print!("{}", config.to_toml()?);
+        out!("{}", config.to_toml()?);
         return Ok(ExitCode::SUCCESS);
     }
     config.model_folder = hub::folder(&config.model_name)?;

@@ -2,7 +2,11 @@
 //!
 //! Exit codes are part of the interface: 0 good, 1 the answer is no, 2 could not run.
 
+#![warn(clippy::print_stdout)] // out.rs
 #![allow(clippy::disallowed_methods, reason = "the command line is where the clock and the environment are read")]
+
+#[macro_use]
+mod out;
 
 mod args;
 mod config;
@@ -24,7 +28,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use rewarden_train::Stage;
+use rewarden_train::{Stage, is_full_disk};
 
 use args::{Args, ConfigVerb, PluginVerb, Verb};
 
@@ -83,13 +87,4 @@ pub(crate) fn print_error(error: &anyhow::Error) {
     if error.chain().any(is_full_disk) {
         eprintln!("  make room, then go on with --resume: every step up to the last checkpoint is kept");
     }
-}
-
-/// A disk without room, a quota or a limit that is used up. Libraries below ours pass the system's reason on as text.
-fn is_full_disk(cause: &(dyn std::error::Error + 'static)) -> bool {
-    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    let io = cause.downcast_ref::<std::io::Error>();
-    let said = cause.to_string();
-    io.is_some_and(|error| [FileTooLarge, QuotaExceeded, StorageFull].contains(&error.kind()))
-        || ["No space left on device", "File too large", "quota exceeded"].iter().any(|reason| said.contains(reason))
 }

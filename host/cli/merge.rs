@@ -23,6 +23,6 @@ pub(crate) fn run(args: MergeArgs) -> Result<ExitCode> {
         );
     }
     merge(&args.checkpoint, &base, &args.out)?;
-    println!("{}", args.out.display());
+    outln!("{}", args.out.display());
     Ok(ExitCode::SUCCESS)
 }

@@ -31,12 +31,14 @@ pub(crate) struct Progress {
     started: Instant,
     first_step: usize,
     last_line: Option<Instant>,
+    /// Whether the stage's first fault has been told; later ones are figures.
+    is_faulted: bool,
 }
 
 impl Progress {
     pub(crate) fn new() -> Self {
         let live = std::io::stderr().is_terminal();
-        Self { bar: None, live, started: Instant::now(), first_step: 0, last_line: None }
+        Self { bar: None, live, started: Instant::now(), first_step: 0, last_line: None, is_faulted: false }
     }
 
     pub(crate) fn show(&mut self, event: Event) {
@@ -44,6 +46,14 @@ impl Progress {
             Event::StageStarted { stage, first_step, steps } => self.start(stage, first_step, steps),
             Event::Sampled { tokens } => self.sampled(tokens),
             Event::Step { stage, done, steps, metrics } => self.step(stage, done, steps, metrics),
+            Event::Faulted { stage, faults, answers, first } if !self.is_faulted => {
+                self.is_faulted = true;
+                self.say(&format!(
+                    "{}: {faults} of {answers} answers were not judged by every reward; {first}",
+                    stage.name()
+                ));
+            }
+            Event::Faulted { .. } => {}
             Event::StageDone { stage, seconds } => self.done(stage, seconds),
             Event::LeftOut { stage, rows } => {
                 eprintln!("{}: {rows} rows left out: too long, or nothing to learn in them", stage.name());
@@ -76,6 +86,7 @@ impl Progress {
 
     fn start(&mut self, stage: Stage, first_step: usize, steps: usize) {
         (self.started, self.first_step, self.last_line) = (Instant::now(), first_step, None);
+        self.is_faulted = false;
         if first_step > 0 {
             eprintln!("{}: resumed at step {first_step} of {steps}", stage.name());
         }
@@ -154,7 +165,10 @@ fn message(stage: Stage, metrics: &Metrics) -> String {
     let number = |name: &str| metrics.get(name).and_then(Value::as_f64);
     let shown = |(label, name, digits): &(&str, &str, usize)| Some(format!("{label} {:.*}", *digits, number(name)?));
     let model = metrics.get("model").and_then(Value::as_str).map(str::to_owned);
-    model.into_iter().chain(watched(stage).iter().filter_map(shown)).collect::<Vec<_>>().join("  ")
+    let is_count = |name: &str| name == "test/faults" || name.starts_with("plugin/") && name.ends_with("/faults");
+    let faults: f64 = metrics.iter().filter(|(name, _)| is_count(name)).filter_map(|(_, value)| value.as_f64()).sum();
+    let faults = (faults > 0.0).then(|| format!("faults {faults}"));
+    model.into_iter().chain(watched(stage).iter().filter_map(shown)).chain(faults).collect::<Vec<_>>().join("  ")
 }
 
 /// The plots, what every stage came to, the table of results, and where everything is.
@@ -177,12 +191,12 @@ pub(crate) fn summarise(config: &RunConfig, stages: &[Stage], summary: &Summary)
         }
     }
     if table.row_count() > 0 {
-        println!("{table}\n");
+        outln!("{table}\n");
     }
     if !summary.eval.is_empty() {
-        println!("{}\n", results(summary));
+        outln!("{}\n", results(summary));
     }
-    println!("run directory: {}", config.log_path.display());
+    outln!("run directory: {}", config.log_path.display());
     Ok(())
 }
 
@@ -202,12 +216,12 @@ fn results(summary: &Summary) -> Table {
     let ks: Vec<&String> = summary.eval.values().next().map(|e| e.scores.keys().collect()).unwrap_or_default();
     let header = ["model".to_owned()].into_iter().chain(ks.iter().map(|k| k.to_string()));
     table.load_style(comfy_table::presets::ASCII_MARKDOWN);
-    table.set_header(header.chain(["mean reward", "problems"].map(str::to_owned)));
+    table.set_header(header.chain(["mean reward", "problems", "faults"].map(str::to_owned)));
     for name in ["base", "checkpoint", "sft", "dpo", "rl"] {
         let Some(evaluation) = summary.eval.get(name) else { continue };
         let scores = ks.iter().map(|&k| format!("{:.3}", evaluation.scores[k]));
         let reward = evaluation.reward.map_or("-".to_owned(), |reward| format!("{reward:.3}"));
-        let rest = [reward, evaluation.problems.to_string()];
+        let rest = [reward, evaluation.problems.to_string(), evaluation.faults.to_string()];
         table.add_row([name.to_owned()].into_iter().chain(scores).chain(rest));
     }
     table
@@ -224,7 +238,7 @@ fn plot(config: &RunConfig, stage: Stage) -> Result<()> {
     let values: Vec<f64> = rows(config, stage)?.iter().filter_map(|row| row.get(name)?.as_f64()).collect();
     if values.len() > 1 {
         let style = rasciigraph::Config::default().with_height(10).with_width(70).with_offset(2);
-        println!("{}\n", rasciigraph::plot(values, style.with_caption(caption.to_owned())));
+        outln!("{}\n", rasciigraph::plot(values, style.with_caption(caption.to_owned())));
     }
     Ok(())
 }

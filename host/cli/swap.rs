@@ -42,12 +42,12 @@ pub(crate) fn run(args: SwapArgs) -> Result<ExitCode> {
     let id = new_id();
     request.submit(&args.run, &id)?;
     if args.no_wait {
-        println!("{}: asked; the answer will be the row {id} of {}", args.name, Path::new("rl").join(SWAPS).display());
+        outln!("{}: asked; the answer will be the row {id} of {}", args.name, Path::new("rl").join(SWAPS).display());
         return Ok(ExitCode::SUCCESS);
     }
     let record = wait(&args.run, &id, Duration::from_secs(args.timeout_s))?;
     match &record.refused {
-        None => println!("{}", sentence(&record)),
+        None => outln!("{}", sentence(&record)),
         Some(reason) => bail!("the run refuses: {reason}"),
     }
     Ok(ExitCode::SUCCESS)

@@ -10,7 +10,7 @@ use crate::args::ConfigDocsArgs;
 pub(crate) fn run(args: ConfigDocsArgs) -> Result<ExitCode> {
     let docs = config_docs()?;
     match args.json {
-        true => println!("{}", serde_json::to_string_pretty(&docs)?),
+        true => outln!("{}", serde_json::to_string_pretty(&docs)?),
         false => docs.iter().for_each(show),
     }
     Ok(ExitCode::SUCCESS)
@@ -20,15 +20,15 @@ fn show(doc: &KeyDoc) {
     let KeyDoc { key, kind, default, required, meaning, choices, is_table } = doc;
     if *is_table {
         let name = key.replace("[]", "");
-        println!("\n{}", if key.ends_with("[]") { format!("[[{name}]]") } else { format!("[{name}]") });
+        outln!("\n{}", if key.ends_with("[]") { format!("[[{name}]]") } else { format!("[{name}]") });
         return say(meaning, "# ");
     }
     let name = key.rsplit('.').next().unwrap_or(key);
     let kind = kind.replace("one of", "a word");
     match (default, required) {
-        (Some(default), _) => println!("{name} = {default}  ({kind})"),
-        (None, true) => println!("{name}  ({kind}, must be set)"),
-        (None, false) => println!("{name}  ({kind}, not set)"),
+        (Some(default), _) => outln!("{name} = {default}  ({kind})"),
+        (None, true) => outln!("{name}  ({kind}, must be set)"),
+        (None, false) => outln!("{name}  ({kind}, not set)"),
     }
     say(meaning, "    ");
     for (choice, meaning) in choices {
@@ -41,11 +41,11 @@ fn say(text: &str, indent: &str) {
     let mut line = indent.to_owned();
     for word in text.split_whitespace() {
         if line.len() + word.len() > 100 {
-            println!("{}", line.trim_end());
+            outln!("{}", line.trim_end());
             line = indent.to_owned();
         }
         line.push_str(word);
         line.push(' ');
     }
-    println!("{}", line.trim_end());
+    outln!("{}", line.trim_end());
 }

@@ -25,9 +25,9 @@ pub(crate) fn run(args: BuildArgs) -> Result<ExitCode> {
         write_if_different(&output, &component).with_context(|| format!("cannot write {}", output.display()))?;
         path = output;
     }
-    println!("{}\n{} bytes\n{}", path.display(), component.len(), Digest::of(&component));
+    outln!("{}\n{} bytes\n{}", path.display(), component.len(), Digest::of(&component));
     if Manifest::of_component(&component)?.is_some_and(|manifest| !manifest.language.is_reproducible()) {
-        println!("another build of the same source has another digest: keep the file that you tested");
+        outln!("another build of the same source has another digest: keep the file that you tested");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -140,6 +140,6 @@ fn shown(dir: &Path) -> PathBuf {
 
 fn print_next(dir: &Path, files: &Files) {
     let dir = dir.display();
-    println!("wrote {dir}: {}", files.keys().cloned().collect::<Vec<_>>().join(", "));
-    println!("next:\n  rewarden plugin build {dir}\n  rewarden plugin check {dir}\n  rewarden plugin test {dir}");
+    outln!("wrote {dir}: {}", files.keys().cloned().collect::<Vec<_>>().join(", "));
+    outln!("next:\n  rewarden plugin build {dir}\n  rewarden plugin check {dir}\n  rewarden plugin test {dir}");
 }

@@ -134,7 +134,7 @@ impl Comparison {
                 "only_new": self.only_new, "faults": self.faults, "agreement": agreement, "mean_stored": means[0],
                 "mean_new": means[1], "spearman": spearman, "differing_most": self.differing, "unreadable": unreadable,
             });
-            println!("{figures}");
+            outln!("{figures}");
             return Ok(ExitCode::SUCCESS);
         }
         let shown = |figure: Option<f64>| figure.map_or("-".to_owned(), |figure| format!("{figure:.4}"));
@@ -143,10 +143,10 @@ impl Comparison {
         table.set_header(["rollouts", "both scored", "agreement", "mean stored", "mean new", "Spearman"]);
         let counts = [self.rows, both].map(|count| count.to_string());
         table.add_row(counts.into_iter().chain([agreement, means[0], means[1], spearman].map(shown)));
-        println!("`{}` as stored, and as {} scores it\n{table}", self.name, self.component.display());
-        println!("scored only before: {}; only now: {}; faults now: {}", self.only_stored, self.only_new, self.faults);
+        outln!("`{}` as stored, and as {} scores it\n{table}", self.name, self.component.display());
+        outln!("scored only before: {}; only now: {}; faults now: {}", self.only_stored, self.only_new, self.faults);
         for Differing { id, stored, new, prompt, answer } in &self.differing {
-            println!("\n{id}: stored {stored}, now {new}\n  prompt: {prompt}\n  answer: {answer}");
+            outln!("\n{id}: stored {stored}, now {new}\n  prompt: {prompt}\n  answer: {answer}");
         }
         unreadable.print();
         Ok(ExitCode::SUCCESS)

@@ -119,8 +119,8 @@ fn each_chunk(
 impl Unreadable {
     fn print(&self) {
         if self.rows > 0 {
-            println!("\n{} rows are no rollouts and were left out:", self.rows);
-            self.first.iter().for_each(|reason| println!("  {reason}"));
+            outln!("\n{} rows are no rollouts and were left out:", self.rows);
+            self.first.iter().for_each(|reason| outln!("  {reason}"));
         }
     }
 }

@@ -105,7 +105,7 @@ impl Reproduction {
                 Ok(row)
             };
             let rewards = self.tallies.iter().map(row).collect::<Result<Vec<_>>>()?;
-            println!("{}", json!({"all_reproduced": all, "rewards": rewards, "unreadable": unreadable}));
+            outln!("{}", json!({"all_reproduced": all, "rewards": rewards, "unreadable": unreadable}));
         } else {
             self.print_table();
             unreadable.print();
@@ -122,16 +122,16 @@ impl Reproduction {
             let counts = [tally.rows, tally.reproduced, tally.differing, not].map(|count| count.to_string());
             table.add_row([judge.shown(), judge.plugin.to_string()].into_iter().chain(counts));
         }
-        println!("{table}");
+        outln!("{table}");
         for (judge, tally) in &self.tallies {
             if tally.differing > 0 {
-                println!("\n{} {} differs on {}", judge.shown(), judge.plugin, tally.differing_ids.join(", "));
+                outln!("\n{} {} differs on {}", judge.shown(), judge.plugin, tally.differing_ids.join(", "));
                 if tally.differing > tally.differing_ids.len() {
-                    println!("  and {} more", tally.differing - tally.differing_ids.len());
+                    outln!("  and {} more", tally.differing - tally.differing_ids.len());
                 }
             }
             for (reason, rows) in &tally.not_reproducible {
-                println!("\n{} {}: {rows} rows cannot be reproduced: {reason}", judge.shown(), judge.plugin);
+                outln!("\n{} {}: {rows} rows cannot be reproduced: {reason}", judge.shown(), judge.plugin);
             }
         }
     }

@@ -27,24 +27,28 @@ use crate::rollout::{Plan, Rollout, roll_out};
 const PART_SAMPLES_MIN: usize = 16;
 
 /// Attempts, and what the rubric says of each; those at one task are neighbours.
-pub(crate) struct Attempted {
-    pub(crate) rollouts: Vec<Rollout>,
-    pub(crate) graded: Vec<Graded>,
-    pub(crate) seconds: Seconds,
+#[derive(Debug)]
+pub struct Attempted {
+    /// What the policy did.
+    pub rollouts: Vec<Rollout>,
+    /// What it is worth, in the same order.
+    pub graded: Vec<Graded>,
+    /// What both took.
+    pub seconds: Timing,
 }
 
-/// What attempts took. Sampling and scoring overlap: together they took `sampling + scoring_wait`.
+/// What attempts took, in seconds. Sampling and scoring overlap: together they took `sampling + scoring_wait`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Seconds {
+pub struct Timing {
     /// From the first token to the last.
-    pub(crate) sampling: f64,
+    pub sampling: f64,
     /// While any grader was asked, and combining the answers.
-    pub(crate) scoring: f64,
+    pub scoring: f64,
     /// What scoring took after the last token.
-    pub(crate) scoring_wait: f64,
+    pub scoring_wait: f64,
 }
 
-impl AddAssign for Seconds {
+impl AddAssign for Timing {
     fn add_assign(&mut self, more: Self) {
         self.sampling += more.sampling;
         self.scoring += more.scoring;
@@ -53,8 +57,8 @@ impl AddAssign for Seconds {
 }
 
 /// Attempts the tasks as planned and grades the attempts, at the rubric's step. `progress` hears the number of tokens
-/// sampled so far.
-pub(crate) fn attempt(
+/// sampled so far. Errors: the policy's device, a prompt or an answer that is no text, or what the rubric stops at.
+pub fn attempt(
     (policy, renderer): (&Policy, &Renderer),
     (tasks, plan): (&[&Task], &Plan),
     (rubric, step): (&mut Rubric, u32),
@@ -76,7 +80,7 @@ fn grade_meanwhile<T>(
     (rubric, step): (&mut Rubric, u32),
     (count, size): (usize, usize),
     make: impl FnOnce(HandIn) -> Result<T>,
-) -> Result<(T, Vec<Graded>, Seconds)> {
+) -> Result<(T, Vec<Graded>, Timing)> {
     let clock = Stopwatch::new();
     let sitting = rubric.sitting(step);
     let panel = sitting.panel().clone();
@@ -102,7 +106,7 @@ fn grade_meanwhile<T>(
     let mut concluding = Stopwatch::new();
     let graded = sitting.conclude(asked)?;
     let scoring = covered(spans) + concluding.lap();
-    Ok((made, graded, Seconds { sampling, scoring, scoring_wait: clock.total() - sampling }))
+    Ok((made, graded, Timing { sampling, scoring, scoring_wait: clock.total() - sampling }))
 }
 
 /// Asks about every part that comes, all at once, and says from when to when. Nothing when not all of them came: then

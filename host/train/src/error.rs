@@ -81,6 +81,14 @@ pub enum Error {
     /// The GPU, or what drives it, is absent or refused.
     #[error("GPU: {0}")]
     Gpu(String),
+    /// A stage in which no answer got a reward: what it says of its models would be worth nothing.
+    #[error("{stage}: {message}")]
+    Unjudged {
+        /// Its name.
+        stage: &'static str,
+        /// Why, and where the faults stand.
+        message: String,
+    },
     /// Training left the numbers that can be computed with.
     #[error("{0}")]
     Diverged(String),
@@ -89,7 +97,27 @@ pub enum Error {
 /// The result of everything fallible in this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// Whether an error says that a disk is full, or a quota or limit used up. Libraries below ours pass the system's reason on
+/// as text.
+pub fn is_full_disk(cause: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    let io = cause.downcast_ref::<std::io::Error>();
+    let said = cause.to_string();
+    io.is_some_and(|error| [FileTooLarge, QuotaExceeded, StorageFull].contains(&error.kind()))
+        || ["No space left on device", "File too large", "quota exceeded"].iter().any(|reason| said.contains(reason))
+}
+
 impl Error {
+    /// Whether the machine is to blame, and neither data nor model: a full disk, a folder that cannot be written, a GPU
+    /// that is gone. The same may work when that is mended.
+    pub(crate) fn is_of_the_machine(&self) -> bool {
+        match self {
+            Self::Io { action, .. } if ["read", "list", "open the data file"].contains(action) => false,
+            Self::Io { .. } | Self::RunDir { .. } | Self::Gpu(_) => true,
+            other => is_full_disk(other),
+        }
+    }
+
     pub(crate) fn config(key: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Config { key: key.into(), message: message.into() }
     }
@@ -106,5 +134,25 @@ impl Error {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::ErrorKind;
+
+    /// A reward model that could not be trained may be replaced by a plugin for good; a disk can be mended.
+    #[test]
+    fn a_machine_that_fails_is_no_failed_training() {
+        let io = |action, kind: ErrorKind| Error::io(action, Path::new("a"))(kind.into());
+        let check = |error: Error, expected| assert_eq!(error.is_of_the_machine(), expected, "{error}");
+        check(io("write", ErrorKind::StorageFull), true);
+        check(io("create", ErrorKind::PermissionDenied), true);
+        check(io("read", ErrorKind::NotFound), false);
+        check(Error::Gpu("gone".into()), true);
+        check(Error::Diverged("the loss is no number".into()), false);
+        check(Error::model("a", "weights: No space left on device (os error 28)"), true);
+        check(Error::config("prm.data", "no rows"), false);
     }
 }

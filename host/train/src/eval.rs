@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 
 use crate::clock::Stopwatch;
 use crate::config::{RunConfig, Stage};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::material::Material;
 use crate::observe::{Event, Observer};
-use crate::run_dir::{METRICS, Metrics, StageDir};
+use crate::run_dir::{METRICS, Metrics, ROLLOUTS, StageDir};
 use crate::start;
 pub(crate) use exam::{Exam, describe};
 pub use marks::Evaluation;
@@ -47,6 +47,9 @@ pub(crate) fn eval(
         let metrics = row(name, folder.as_deref(), rubric, &evaluation);
         dir.append(METRICS, &metrics)?;
         observe(Event::Step { stage: Stage::Eval, done: done + 1, steps: models.len(), metrics: &metrics });
+        if evaluation.reward.is_none() {
+            return Err(unjudged(name, &dir, &evaluation));
+        }
         results.insert(name.clone(), evaluation);
     }
     observe(Event::StageDone { stage: Stage::Eval, seconds: clock.total() });
@@ -68,6 +71,14 @@ fn models(config: &RunConfig) -> Result<Vec<(String, Option<PathBuf>)>> {
         models.push(("base".into(), None));
     }
     Ok(models)
+}
+
+/// What an evaluation says in which no answer got a reward: its pass@k would be 0 whatever the model is worth.
+fn unjudged(name: &str, dir: &StageDir, evaluation: &Evaluation) -> Error {
+    let file = dir.file(&format!("{name}-{ROLLOUTS}"));
+    let why = evaluation.first_fault.as_deref().unwrap_or("no reward applies to any of them");
+    let message = format!("no answer of `{name}` got a reward: {why} (every answer stands in {})", file.display());
+    Error::Unjudged { stage: Stage::Eval.name(), message }
 }
 
 fn row(name: &str, folder: Option<&Path>, rubric: &Rubric, evaluation: &Evaluation) -> Metrics {

@@ -56,6 +56,7 @@ mod swap;
 mod tokenizer;
 
 pub use advantage::{group_normalised, is_constant, leave_one_out, mean_centred, overlong_penalty, whiten};
+pub use attempt::{Attempted, Timing, attempt};
 pub use batch::Datum;
 pub use config::{
     AdamConfig, AdvEstimator, Aggregate, DataConfig, Device, DpoConfig, DpoLossFn, EvalConfig, KeyDoc, KlIn,
@@ -63,7 +64,7 @@ pub use config::{
     Stage, TINY, config_docs, nearest, nearest_name,
 };
 pub use data::{Arithmetic, Chain, Columns, Dataset, Example, MixConfig, Outcome, Pair, Row, Skipped, Task, read_data};
-pub use error::{Error, Result};
+pub use error::{Error, Result, is_full_disk};
 pub use eval::{Evaluation, pass_at_k};
 pub use gradient::{Gradients, gradients, log_probs, mean_nll};
 pub use layout::Layout;

@@ -41,6 +41,17 @@ pub enum Event<'a> {
         /// Its row in `metrics.jsonl`.
         metrics: &'a Metrics,
     },
+    /// Graders failed on some answers of a step, or of an evaluation.
+    Faulted {
+        /// Which stage.
+        stage: Stage,
+        /// Answers that some grader failed on.
+        faults: usize,
+        /// Answers in all.
+        answers: usize,
+        /// The first fault, with the grader's name.
+        first: &'a str,
+    },
     /// A stage is finished.
     StageDone {
         /// Which.

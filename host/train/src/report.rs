@@ -159,6 +159,18 @@ pub(crate) fn describe(
     graders::describe(rubric, step, graded, into);
 }
 
+/// How many answers some grader failed on, and the first such fault with the grader's name.
+pub(crate) fn faults(rubric: &Rubric, graded: &[Graded]) -> Option<(usize, String)> {
+    let fault = |graded: &Graded| {
+        let parts = rubric.names().zip(&graded.parts);
+        let mut faults = parts.filter_map(|(name, part)| Some((name, part.as_ref()?.result.as_ref().err()?)));
+        faults.next().map(|(name, fault)| format!("reward `{name}`: {fault}"))
+    };
+    let mut faults = graded.iter().filter_map(fault);
+    let first = faults.next()?;
+    Some((1 + faults.count(), first))
+}
+
 /// Shares of groups whose rewards differ, and so teach something, and of the others by their total: above 0, or not.
 fn group_kinds(graded: &[Graded], group_size: usize) -> [(&'static str, f64); 3] {
     let share = |wanted: &dyn Fn(&[Graded]) -> bool| {

@@ -19,7 +19,7 @@ use std::path::Path;
 use crate::batch::Datum;
 use crate::clock::Stopwatch;
 use crate::config::{RlConfig, RunConfig, Stage};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::eval::{self, Exam};
 use crate::learner::{Learner, Plan, Update};
 use crate::loss::Experience;
@@ -63,6 +63,8 @@ pub(crate) fn rl(config: &RunConfig, material: &Material, rewards: &mut Rewards,
     exam.as_ref().map_or(Ok(()), |exam| exam.check_lengths(&learner.policy, &learner.renderer))?;
     rubric.restore(&learner.rubric);
     observe(Event::StageStarted { stage: Stage::Rl, first_step: learner.remaining().start, steps });
+    // What was judged before a resumed stage was interrupted is not known here.
+    let (mut judged, mut fault) = (learner.remaining().start > 0, None);
     let mut swaps = Swaps::begin(config, runtime, &learner.dir, learner.remaining().start)?;
     for step in learner.remaining() {
         swaps.at_boundary(step, rubric, &learner.dir, observe)?;
@@ -73,6 +75,12 @@ pub(crate) fn rl(config: &RunConfig, material: &Material, rewards: &mut Rewards,
         let mut clock = Stopwatch::new();
         let attempts = collect::collect(config, dataset, &mut learner, rubric, step, observe)?;
         clock.lap();
+        if let Some((faults, first)) = report::faults(rubric, &attempts.graded) {
+            let answers = attempts.graded.len();
+            observe(Event::Faulted { stage: Stage::Rl, faults, answers, first: &first });
+            fault = Some(first);
+        }
+        judged |= attempts.graded.iter().any(|graded| graded.total.is_some());
 
         let weights = process::weights(rubric, step);
         let (mut advantages, mismatched) = lesson::estimate(&attempts, options, &weights, &learner.renderer)?;
@@ -93,6 +101,11 @@ pub(crate) fn rl(config: &RunConfig, material: &Material, rewards: &mut Rewards,
         let advantages = metrics::by_trajectory(&advantages);
         learner.dir.append_all(ROLLOUTS, &report::rows(rubric, step, rollouts, graded, &advantages))?;
         learner.finish_step(row, Some(rubric), observe)?;
+    }
+    if !judged {
+        let why = fault.as_deref().unwrap_or("no reward applies to any of them");
+        let message = format!("no answer of any step got a reward, so nothing was learnt: {why}");
+        return Err(Error::Unjudged { stage: Stage::Rl.name(), message });
     }
     swap::refuse_pending(&config.log_path, &learner.dir, steps, "reinforcement learning is over")?;
     observe(Event::StageDone { stage: Stage::Rl, seconds: learner.seconds() });

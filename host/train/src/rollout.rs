@@ -1,5 +1,7 @@
 //! Rollouts: the policy's attempts at tasks, as text for graders and as tokens for the update.
 
+use std::collections::HashMap;
+
 use rewarden_runtime::{Sample, StopReason};
 
 use crate::batch::Datum;
@@ -81,6 +83,7 @@ pub fn roll_out(
         Ok(Request { prompt: renderer.prompt(task.conversation())?, seeds })
     };
     let requests: Vec<Request> = tasks.iter().enumerate().map(request).collect::<Result<_>>()?;
+    let names = names(tasks.iter().map(|task| task.id.as_str()));
     let guide = |tokens: &[u32]| match stops(tokens, renderer.tokenizer(), plan.stop) {
         true => Next::Stop,
         false => Next::Draw,
@@ -91,7 +94,7 @@ pub fn roll_out(
         Progress::Tokens(tokens) => progress(tokens),
         Progress::Done { request, samples } => {
             let prompt = &requests[request].prompt;
-            groups[request] = group(tasks[request], prompt, samples, renderer, plan);
+            groups[request] = group((tasks[request], &names[request]), prompt, samples, renderer, plan);
             if let Ok(group) = &groups[request] {
                 finished(request, group);
             }
@@ -101,10 +104,28 @@ pub fn roll_out(
     Ok(groups.into_iter().collect::<Result<Vec<_>>>()?.concat())
 }
 
+/// A name for each group: its task's id, and of one that was there before, at the end of one epoch and the beginning of the
+/// next, how often. Graders know groups by their names: two of one name that stand together would be one.
+fn names<'a>(ids: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    let name = |id| {
+        let times = seen.entry(id).or_default();
+        *times += 1;
+        if *times == 1 { id.to_owned() } else { format!("{id}#{times}") }
+    };
+    ids.map(name).collect()
+}
+
 /// All attempts at one task.
-fn group(task: &Task, prompt: &[u32], samples: &[Sampled], renderer: &Renderer, plan: &Plan) -> Result<Vec<Rollout>> {
+fn group(
+    (task, name): (&Task, &str),
+    prompt: &[u32],
+    samples: &[Sampled],
+    renderer: &Renderer,
+    plan: &Plan,
+) -> Result<Vec<Rollout>> {
     let rollout = |(attempt, sampled): (usize, &Sampled)| {
-        let sample = trajectory(task, attempt, renderer, sampled, plan)?;
+        let sample = trajectory((task, name), attempt, renderer, sampled, plan)?;
         Ok(Rollout { sample, prompt: prompt.to_vec(), sampled: sampled.clone() })
     };
     samples.iter().enumerate().map(rollout).collect()
@@ -120,10 +141,16 @@ fn stops(tokens: &[u32], tokenizer: &Tokenizer, stop: &[String]) -> bool {
     tokens.last().is_some_and(|&token| tokenizer.stops(token)) || stop.iter().any(completes)
 }
 
-fn trajectory(task: &Task, attempt: usize, renderer: &Renderer, sampled: &Sampled, plan: &Plan) -> Result<Sample> {
+fn trajectory(
+    (task, group): (&Task, &str),
+    attempt: usize,
+    renderer: &Renderer,
+    sampled: &Sampled,
+    plan: &Plan,
+) -> Result<Sample> {
     Ok(Sample {
-        id: format!("{}/{}/{attempt}", plan.step, task.id),
-        group: task.id.clone(),
+        id: format!("{}/{group}/{attempt}", plan.step),
+        group: group.to_owned(),
         data_source: task.data_source.clone(),
         prompt: task.prompt.clone(),
         completion: vec![renderer.parse(&sampled.tokens)?],
@@ -148,6 +175,11 @@ impl Rollout {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_at_one_task_have_names_of_their_own() {
+        assert_eq!(names(["a", "b", "a", "a", "c"].into_iter()), ["a", "b", "a#2", "a#3", "c"]);
+    }
 
     #[test]
     fn a_text_ends_a_sample_however_its_tokens_are_cut() {

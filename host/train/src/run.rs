@@ -212,7 +212,7 @@ fn run_stage(
 }
 
 /// Trains the reward model. Where the run can do without, its failure is kept, and a run that went on after it does not try
-/// again: rewards must not change their source on the way.
+/// again: rewards must not change their source on the way. A full disk is no such failure: the run stops, to be resumed.
 fn prm_or_fallback(
     config: &RunConfig,
     material: &mut Material,
@@ -227,7 +227,7 @@ fn prm_or_fallback(
     let file = folder.join(FAILED);
     let _ = std::fs::remove_file(&file); // of an earlier attempt
     match prm(config, material, observe) {
-        Err(error) if config.can_do_without(Stage::Prm) => {
+        Err(error) if config.can_do_without(Stage::Prm) && !error.is_of_the_machine() => {
             let reason = error.to_string();
             std::fs::write(&file, &reason).map_err(Error::io("write", &file))?;
             Ok(Err(reason))

@@ -36,7 +36,7 @@ pub(crate) fn run(args: ConfigImportArgs) -> Result<ExitCode> {
     let toml = draft::write(&mut translation, dialect, &args.file);
     match &args.output {
         Some(output) => write(output, &toml)?,
-        None => print!("{toml}"),
+        None => out!("{toml}"),
     }
     list(&source, dialect, &translation);
     Ok(ExitCode::SUCCESS)

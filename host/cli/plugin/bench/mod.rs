@@ -36,8 +36,8 @@ pub(crate) fn run(args: BenchArgs) -> Result<ExitCode> {
     }
     bar.finish_and_clear();
     match args.json {
-        true => println!("{}", json!({"seconds": args.seconds, "plugins": figures})),
-        false => println!("{}", table::of(&figures)),
+        true => outln!("{}", json!({"seconds": args.seconds, "plugins": figures})),
+        false => outln!("{}", table::of(&figures)),
     }
     Ok(ExitCode::SUCCESS)
 }

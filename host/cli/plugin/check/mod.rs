@@ -100,23 +100,23 @@ fn print(plugin: &Path, digest: Digest, findings: &[Finding], json: bool) {
             "fit": failures == 0,
             "findings": findings,
         });
-        println!("{report}");
+        outln!("{report}");
         return;
     }
-    println!("{} {digest}\n", plugin.display());
+    outln!("{} {digest}\n", plugin.display());
     for finding in findings {
         let verdict = match finding.verdict {
             Verdict::Ok => "ok  ",
             Verdict::Warn => "warn",
             Verdict::Fail => "FAIL",
         };
-        println!("{verdict}  {:<9} {}", finding.name, printable(&finding.detail, LINE_BYTES_MAX));
+        outln!("{verdict}  {:<9} {}", finding.name, printable(&finding.detail, LINE_BYTES_MAX));
         if !finding.remedy.is_empty() {
-            println!("                -> {}", printable(&finding.remedy, LINE_BYTES_MAX));
+            outln!("                -> {}", printable(&finding.remedy, LINE_BYTES_MAX));
         }
     }
     let verdict = if failures == 0 { "fit" } else { "NOT FIT" };
-    println!("\n{verdict}: {}, {}", counted(failures, "failure"), counted(warnings, "warning"));
+    outln!("\n{verdict}: {}, {}", counted(failures, "failure"), counted(warnings, "warning"));
 }
 
 fn counted(number: usize, thing: &str) -> String {

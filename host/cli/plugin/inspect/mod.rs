@@ -33,8 +33,8 @@ pub(crate) fn run(args: InspectArgs) -> Result<ExitCode> {
     };
     let page = Page { file, live };
     match args.json {
-        true => println!("{}", page.json()),
-        false => print!("{}", page.text()),
+        true => outln!("{}", page.json()),
+        false => out!("{}", page.text()),
     }
     let does_not_load = matches!(page.live, Some(Err(_)));
     Ok(if does_not_load { ExitCode::FAILURE } else { ExitCode::SUCCESS })

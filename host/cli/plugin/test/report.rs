@@ -65,8 +65,8 @@ impl Report {
 
     pub(crate) fn print(&self, json: bool) {
         match json {
-            true => println!("{}", serde_json::to_string(self).expect("plain data")),
-            false => print!("{}", self.text()),
+            true => outln!("{}", serde_json::to_string(self).expect("plain data")),
+            false => out!("{}", self.text()),
         }
     }
 

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::marks::{Evaluation, Mark, summarise};
 use crate::attempt::{Attempted, attempt};
-use crate::config::RunConfig;
+use crate::config::{RunConfig, Stage};
 use crate::data::{Dataset, Example, Task};
 use crate::error::{Error, Result};
 use crate::material::Material;
@@ -80,7 +80,7 @@ impl<'a> Exam<'a> {
         let sampling = options.sampling();
         let judge = options.graded_by.as_ref().and_then(|judge| rubric.names().position(|name| name == judge));
         let mut marks: Vec<Mark> = vec![];
-        let mut before = 0;
+        let (mut before, mut first_fault) = (0, None);
         for (chunk, tasks) in tasks.chunks(TASKS_AT_ONCE).enumerate() {
             let plan = Plan {
                 group_size: options.num_samples,
@@ -95,6 +95,7 @@ impl<'a> Exam<'a> {
             let grading = (&mut *rubric, config.rl.max_steps as u32);
             let Attempted { rollouts, graded, .. } = attempt((policy, renderer), (tasks, &plan), grading, progress)?;
             before += rollouts.iter().map(|rollout| rollout.sampled.tokens.len()).sum::<usize>();
+            first_fault = first_fault.or_else(|| Some(report::faults(rubric, &graded)?.1));
             if let Some((dir, name)) = kept {
                 dir.append_all(&format!("{name}-{ROLLOUTS}"), &report::rows(rubric, 0, &rollouts, &graded, &[]))?;
             }
@@ -103,7 +104,12 @@ impl<'a> Exam<'a> {
             );
         }
         let sources: Vec<&str> = tasks.iter().map(|task| task.data_source.as_str()).collect();
-        Ok(summarise(&marks, &sources, options))
+        let evaluation = Evaluation { first_fault, ..summarise(&marks, &sources, options) };
+        if let Some(first) = &evaluation.first_fault {
+            let (stage, answers) = (if kept.is_some() { Stage::Eval } else { Stage::Rl }, marks.len());
+            observe(Event::Faulted { stage, faults: evaluation.faults, answers, first });
+        }
+        Ok(evaluation)
     }
 }
 

@@ -20,6 +20,9 @@ pub struct Evaluation {
     pub problems: usize,
     /// Answers that no grader could judge; they count as not passed, and have no vote.
     pub faults: usize,
+    /// The first of them, with the grader's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_fault: Option<String>,
     /// The same for the tasks of each `data_source`, where there are several.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub by_data_source: BTreeMap<String, Evaluation>,
@@ -87,6 +90,7 @@ fn results(tasks: &[&[Mark]], options: &EvalConfig) -> Evaluation {
         reward: (!rewards.is_empty()).then(|| rewards.iter().sum::<f64>() / rewards.len() as f64),
         problems: tasks.len(),
         faults: tasks.len() * samples - rewards.len(),
+        first_fault: None,
         by_data_source: BTreeMap::new(),
     }
 }

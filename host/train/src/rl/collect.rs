@@ -5,7 +5,7 @@ use rewarden_runtime::{Graded, Rubric};
 
 use super::process;
 use crate::advantage::is_constant;
-use crate::attempt::{Attempted, Seconds, attempt};
+use crate::attempt::{Attempted, Timing, attempt};
 use crate::config::{AdvEstimator, RlConfig, RunConfig};
 use crate::data::{Dataset, Task, batch_at};
 use crate::error::Result;
@@ -26,7 +26,7 @@ pub(super) struct Attempts {
     pub(super) groups: Vec<usize>,
     /// Batches of tasks it took.
     pub(super) batches: usize,
-    pub(super) seconds: Seconds,
+    pub(super) seconds: Timing,
 }
 
 /// Attempts until there is enough to learn from, or the config's bound is reached.
