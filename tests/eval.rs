@@ -36,8 +36,11 @@ fn without_a_stage_it_evaluates_the_model_itself() {
 fn where_nothing_could_be_judged_no_figure_stands() {
     let run = folder();
     let data = run.path().join("rows.jsonl");
-    let row = r#"{"messages":[{"role":"user","content":"Say 3"},{"role":"assistant","content":"3"}]}"#;
-    fs::write(&data, format!("{row}\n").repeat(8)).expect("written");
+    let row = |number: usize| {
+        let said = format!(r#"{{"role":"user","content":"Say {number}"}},{{"role":"assistant","content":"{number}"}}"#);
+        format!("{{\"messages\":[{said}]}}\n")
+    };
+    fs::write(&data, (0..8).map(row).collect::<String>()).expect("written");
     let mut command = rewarden();
     command.args(["eval", "configs/gsm8k-smoke.toml", "--set", "data.test_size=4", "--set"]);
     command.arg(format!("data.path={}", data.display()));
