@@ -41,6 +41,9 @@ fn it_logs_every_trajectory_with_its_score_and_digest() {
         "time/scoring",
         "time/scoring_wait",
         "progress/batch",
+        "env/all/turns_per_episode",
+        "reward",
+        "sequence_length",
     ];
     for name in numbers {
         assert!(metrics.iter().all(|row| row[name].is_number()), "{name}");

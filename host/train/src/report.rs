@@ -1,9 +1,9 @@
 //! What a batch of graded rollouts looks like in `metrics.jsonl` and `rollouts.jsonl`. Metric names are tinker's where
-//! it has one (`env/all/...`, `stop/...`), TRL's for single rewards (`rewards/<name>/mean`).
+//! it has one (`env/all/...`, `env/<data_source>/...`, `stop/...`), TRL's for single rewards (`rewards/<name>/mean`).
 
 mod graders;
 
-use rewarden_runtime::{Digest, Fault, Graded, Judgement, Message, Rubric, Score, ToolCall};
+use rewarden_runtime::{Digest, Fault, Graded, Judgement, Message, Role, Rubric, Score, ToolCall};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -146,10 +146,17 @@ pub(crate) fn describe(
     let tokens: usize = rollouts.iter().map(|rollout| rollout.sampled.tokens.len()).sum();
     let judged: Vec<f64> = totals(graded).into_iter().flatten().collect();
     let mut put = |name: String, value: f64| graders::put(into, name, value);
+    for (source, rewards) in by_data_source(rollouts, graded) {
+        put(format!("env/{source}/reward/total"), mean(&rewards));
+    }
     put("env/all/reward/total".into(), mean(&judged));
     put("env/all/total_episodes".into(), count);
+    put("env/all/turns_per_episode".into(), rollouts.iter().map(turns).sum::<usize>() as f64 / count);
     put("env/all/ac_tokens_per_turn".into(), tokens as f64 / count);
     put("env/all/total_ac_tokens".into(), tokens as f64);
+    // nanochat's names of the same.
+    put("reward".into(), mean(&judged));
+    put("sequence_length".into(), tokens as f64 / count);
     let stopped = rollouts.iter().filter(|rollout| rollout.sampled.end == End::Stopped).count() as f64;
     put("stop/completed".into(), stopped / count);
     put("stop/max_tokens".into(), (count - stopped) / count);
@@ -169,6 +176,20 @@ pub(crate) fn faults(rubric: &Rubric, graded: &[Graded]) -> Option<(usize, Strin
     let mut faults = graded.iter().filter_map(fault);
     let first = faults.next()?;
     Some((1 + faults.count(), first))
+}
+
+/// What the model said in a rollout, in messages.
+fn turns(rollout: &Rollout) -> usize {
+    rollout.sample.completion.iter().filter(|message| message.role == Role::Assistant).count()
+}
+
+/// Total rewards by where the tasks are from; nothing where they are all from one place.
+fn by_data_source<'a>(rollouts: &'a [Rollout], graded: &[Graded]) -> BTreeMap<&'a str, Vec<f64>> {
+    let mut sources: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for (rollout, graded) in rollouts.iter().zip(graded) {
+        sources.entry(&rollout.sample.data_source).or_default().extend(graded.total);
+    }
+    if sources.len() > 1 { sources } else { BTreeMap::new() }
 }
 
 /// Shares of groups whose rewards differ, and so teach something, and of the others by their total: above 0, or not.
