@@ -36,7 +36,7 @@ impl DataConfig {
     /// Refuses what could not be generated; `key` is where it stands in the config.
     pub(super) fn check(&self, key: &str) -> Result<()> {
         for (place, mix) in self.mix.iter().enumerate() {
-            mix.check(&format!("{key}.mix[{place}]"))?;
+            mix.check(&format!("{key}.mix.{place}"))?;
         }
         let Some(arithmetic) = &self.arithmetic else { return Ok(()) };
         let of_files = [

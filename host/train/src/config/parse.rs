@@ -418,7 +418,7 @@ mod tests {
         assert_eq!(config.data.mix.iter().map(|mix| mix.ratio).collect::<Vec<_>>(), [0.5, 1.0]);
         let again = RunConfig::parse(Path::new("b.toml"), &config.to_toml().unwrap(), &[]).unwrap();
         assert_eq!(config, again);
-        check(&text.replace("0.5", "0"), &[], "`data.mix[0].ratio`: must be above 0");
+        check(&text.replace("0.5", "0"), &[], "`data.mix.0.ratio`: must be above 0");
     }
 
     #[test]
