@@ -24,9 +24,23 @@ const NOTHING: &str = "";
 /// is a config.
 #[track_caller]
 fn check(name: &str, lines: &[(&str, &str)], left: &[&str]) {
+    check_file(&sample(name), lines, left);
+}
+
+/// The same of a config that is said here.
+#[track_caller]
+fn check_said(config: &str, lines: &[(&str, &str)], left: &[&str]) {
+    let folder = folder();
+    let file = folder.path().join("said.yaml");
+    fs::write(&file, config).expect("written");
+    check_file(&file, lines, left);
+}
+
+#[track_caller]
+fn check_file(file: &Path, lines: &[(&str, &str)], left: &[&str]) {
     let folder = folder();
     let toml = folder.path().join("imported.toml");
-    let mut command = import(&sample(name));
+    let mut command = import(file);
     command.arg("--output").arg(&toml);
     let output = finish(command);
     assert!(output.stdout.is_empty(), "{output:?}");
@@ -237,6 +251,100 @@ fn configs_of_tinker() {
         "tinker_dpo.sh",
         &[("stages", "[\"dpo\"]"), ("dpo.dpo_beta", "0.1"), ("log_path", "\"/tmp/dpo\"")],
         &["line 5: renderer_name = \"role_colon\": value not supported; qwen3"],
+    );
+}
+
+/// What is learnt must not change on the way, neither by our defaults nor by theirs.
+#[test]
+fn the_objective_of_tinker_stays() {
+    let rl = "groups_per_batch: 8\n";
+    let kl = ("rl.kl_estimator", "\"k1\"");
+    check_said(
+        &format!("{rl}kl_penalty_coef: 0.1\n"),
+        &[kl, ("rl.kl_in", "\"reward\"")],
+        &["2 keys translated, 0 not"],
+    );
+    check_said(&format!("{rl}kl_penalty_coef: 0\n"), &[("rl.kl_estimator", NOTHING)], &["2 keys translated, 0 not"]);
+}
+
+#[test]
+fn the_objective_of_verl_stays() {
+    let said = |lines: &str| format!("algorithm.adv_estimator: grpo\nactor_rollout_ref.rollout.n: 4\n{lines}\n");
+    let kl = |estimator| [("rl.kl_estimator", estimator)];
+    check_said(&said("algorithm.use_kl_in_reward: true"), &kl("\"k1\""), &[]);
+    check_said(&said("algorithm.use_kl_in_reward: true\nalgorithm.kl_penalty: low_var_kl"), &kl("\"k3\""), &[]);
+    check_said(
+        &said("actor_rollout_ref.actor.use_kl_loss: true\nalgorithm.use_kl_in_reward: true"),
+        &[("rl.kl_estimator", "\"k3\""), ("rl.kl_in", "\"loss\"")],
+        &["algorithm.use_kl_in_reward = true: the divergence is charged once"],
+    );
+    let gspo = [
+        ("rl.loss_agg_mode", "\"seq-mean-token-mean\""),
+        ("rl.loss_fn_config.clip_low_threshold", "0.8"),
+        ("rl.loss_fn_config.clip_ratio_c", NOTHING),
+    ];
+    check_said(&said("actor_rollout_ref.actor.policy_loss.loss_mode: gspo"), &gspo, &["3 keys translated, 0 not"]);
+    check_said(
+        &said("actor_rollout_ref.actor: {policy_loss: {loss_mode: gspo}, loss_agg_mode: token-mean}"),
+        &gspo,
+        &["loss_agg_mode = \"token-mean\": not in force: actor_rollout_ref.actor.policy_loss.loss_mode is gspo"],
+    );
+    check_said(
+        &said("actor_rollout_ref.rollout.temperature: 0.6"),
+        &[("rl.temperature", "0.6")],
+        &["temperature = 0.6: sampling is the same, learning is not: there training divides the logits"],
+    );
+    check_said(&said("actor_rollout_ref.rollout.temperature: 1.0"), &[], &["3 keys translated, 0 not"]);
+    let size = |size| [("rl.group_size", size)];
+    let alone = "rl.group_size`: must be at least 2: an answer is compared with the others";
+    check_said("algorithm.adv_estimator: grpo\nactor_rollout_ref.rollout.n: 1\n", &size(NOTHING), &[alone]);
+    check_said("algorithm.adv_estimator: grpo\n", &size(NOTHING), &["1 keys translated, 0 not"]);
+    check_said("algorithm.adv_estimator: reinforce_plus_plus\n", &size("1"), &["1 keys translated, 0 not"]);
+    check_said(
+        "algorithm.adv_estimator: gdpo\nactor_rollout_ref.rollout.n: 4\n",
+        &[("rl.adv_estimator", "\"gdpo\""), ("rubric.combine", "\"normalize_then_sum\"")],
+        &["2 keys translated, 0 not"],
+    );
+}
+
+#[test]
+fn the_objective_of_trl_stays() {
+    let said = |lines: &str| format!("num_generations: 8\n{lines}\n");
+    let clip =
+        |low, high| [("rl.loss_fn_config.clip_low_threshold", low), ("rl.loss_fn_config.clip_high_threshold", high)];
+    check_said(&said("loss_type: cispo\nepsilon_high: 5.0"), &clip("0.0", "5.0"), &["3 keys translated, 0 not"]);
+    check_said(&said("loss_type: cispo"), &clip("0.0", "0.2"), &["2 keys translated, 0 not"]);
+    check_said(&said("loss_type: cispo\nepsilon: 0.3"), &clip("0.0", "0.3"), &["3 keys translated, 0 not"]);
+    check_said(&said("loss_type: grpo\nepsilon: 0.3"), &clip("0.7", "1.3"), &["3 keys translated, 0 not"]);
+    check_said(&said("beta: 0"), &clip("0.8", "1.2"), &["2 keys translated, 0 not"]);
+    check_said(
+        &said("importance_sampling_level: sequence"),
+        &[("rl.loss_fn", "\"gspo\""), ("rl.loss_agg_mode", "\"token-mean\"")],
+        &[],
+    );
+    check_said(
+        &said("multi_objective_aggregation: normalize_then_sum"),
+        &[("rubric.combine", "\"normalize_then_sum\""), ("rl.adv_estimator", "\"gdpo\"")],
+        &["2 keys translated, 0 not"],
+    );
+    check_said(&said("temperature: 0.9"), &[("rl.temperature", "0.9")], &["temperature = 0.9: sampling is the same"]);
+    let learnt = |words| [("sft.train_on_what", words)];
+    check_said("packing: true\n", &learnt("\"all_tokens\""), &[]);
+    check_said("packing: true\nassistant_only_loss: false\n", &learnt("\"all_tokens\""), &[]);
+    check_said("assistant_only_loss: true\n", &learnt("\"all_assistant_messages\""), &[]);
+    check_said("completion_only_loss: true\n", &learnt("\"last_assistant_message\""), &[]);
+}
+
+#[test]
+fn what_only_saves_memory_is_translated() {
+    let on = [("gradient_checkpointing", "true")];
+    check_said("packing: true\ngradient_checkpointing: true\n", &on, &["2 keys translated, 0 not"]);
+    check_said("packing: true\npadding_free: true\n", &[], &["padding_free = true: no counterpart: nothing is padded"]);
+    check_said("optim.lr: 1e-5\nmodel.enable_gradient_checkpointing: true\n", &on, &["2 keys translated, 0 not"]);
+    check_said(
+        "actor_rollout_ref.model: {enable_gradient_checkpointing: true, use_remove_padding: true}\n",
+        &on,
+        &["use_remove_padding = true: no counterpart: nothing is padded"],
     );
 }
 

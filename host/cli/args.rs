@@ -76,7 +76,7 @@ config lets it judge rollouts of the same run.";
 pub(crate) struct TrainArgs {
     /// The run's TOML file
     pub(crate) config: PathBuf,
-    /// Override a key of the config, such as rl.max_steps=10; may be given several times
+    /// Override a key of the config, such as rl.max_steps=10 or reward.NAME.weight=2; may be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
     /// Print the resolved config and stop

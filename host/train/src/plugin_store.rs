@@ -166,12 +166,15 @@ pub(crate) fn read_at_most(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
     }
 }
 
+/// How the name of a file ends that is not whole yet.
+pub(crate) const WRITING: &str = ".writing";
+
 /// Writes a file beside its place and renames it, so that nobody ever reads a part of it.
 pub(crate) fn write_aside(path: &Path, bytes: &[u8]) -> Result<()> {
     // Two threads of two processes may write one file at a time; each has a name of its own beside it.
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.{}.writing", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+    name.push(format!(".{}.{}{WRITING}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
     let aside = path.with_file_name(name);
     let mut file = fs::File::create(&aside).map_err(Error::io("create", &aside))?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&aside, path));

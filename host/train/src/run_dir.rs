@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use crate::config::Stage;
 use crate::error::{Error, Result};
 use crate::events::EventFile;
+use crate::plugin_store::{WRITING, write_aside};
 use crate::swap::SWAPS;
 pub(crate) use checkpoints::{Checkpoint, OPTIMIZER, Parts, Retention};
 
@@ -107,11 +108,10 @@ pub(crate) fn start_stage(run: &Path, stage: Stage) -> Result<Option<PathBuf>> {
     folder.exists().then(|| set_aside(&folder)).transpose()
 }
 
-/// Writes the resolved config of the run.
+/// Writes the resolved config of the run, whole or not at all: a folder with an empty one would be no run's.
 pub(crate) fn write_config(run: &Path, config: &str) -> Result<()> {
     fs::create_dir_all(run).map_err(Error::io("create", run))?;
-    let file = run.join(CONFIG);
-    fs::write(&file, config).map_err(Error::io("write", &file))
+    write_aside(&run.join(CONFIG), config.as_bytes())
 }
 
 /// The resolved config of an earlier run, if there is one.
@@ -157,8 +157,11 @@ fn keep_while(file: &Path, keep: impl Fn(&Metrics) -> bool) -> Result<()> {
     cut.map_err(Error::io("cut", file))
 }
 
+/// Whether nothing is there, or only what a crash left of a config that was never written.
 fn is_empty(folder: &Path) -> Result<bool> {
-    Ok(fs::read_dir(folder).map_err(Error::io("list", folder))?.next().is_none())
+    let is_left_over = |name: &str| name.starts_with(CONFIG) && name.ends_with(WRITING);
+    let mut entries = fs::read_dir(folder).map_err(Error::io("list", folder))?;
+    Ok(entries.all(|entry| entry.is_ok_and(|entry| entry.file_name().to_str().is_some_and(is_left_over))))
 }
 
 /// Renames `path` to the first free of `path.1`, `path.2`, ...
@@ -186,10 +189,27 @@ mod tests {
         assert_eq!(start_run(&run, "log_path = '2'").unwrap(), Some(folder.path().join("run.1")));
         assert_eq!(start_run(&run, "log_path = '3'").unwrap(), Some(folder.path().join("run.2")));
         assert_eq!(read_config(&folder.path().join("run.1")).unwrap().unwrap(), "log_path = '1'");
+        let torn = folder.path().join("torn");
+        fs::create_dir(&torn).unwrap();
+        fs::write(torn.join("config.toml.1.0.writing"), "log_pa").unwrap();
+        assert_eq!(start_run(&torn, "log_path = '4'").unwrap(), None);
         let mine = folder.path().join("mine");
         fs::create_dir(&mine).unwrap();
         fs::write(mine.join("letter.txt"), "dear").unwrap();
         assert!(start_run(&mine, "").unwrap_err().to_string().contains("something else"));
+    }
+
+    /// A link stays what it is when a file is written over, and not when one is moved into its place.
+    #[cfg(unix)]
+    #[test]
+    fn a_config_is_never_there_in_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let (run, other) = (folder.path().join("run"), folder.path().join("other"));
+        write_config(&run, "log_path = '1'").unwrap();
+        fs::hard_link(run.join(CONFIG), &other).unwrap();
+        write_config(&run, "log_path = '2'").unwrap();
+        assert_eq!(fs::read_to_string(other).unwrap(), "log_path = '1'");
+        assert_eq!(read_config(&run).unwrap().unwrap(), "log_path = '2'");
     }
 
     #[test]

@@ -13,10 +13,11 @@ use crate::args::Recipe;
 const COMMENT_COLUMN: usize = 44;
 
 /// What a run of a stage needs, if no line says it: stage (none is every), key, an example, what to write.
-const NEEDED: [(Option<Recipe>, &str, &str, &str); 3] = [
+const NEEDED: [(Option<Recipe>, &str, &str, &str); 4] = [
     (None, "model_name", "\"Qwen/Qwen3-0.6B\"", "add the model: a folder, or a name on the Hugging Face hub"),
     (None, "data.path", "\"train.jsonl\"", "add the rows: a file of JSON lines or Parquet"),
     (Some(Recipe::Rl), "rl.max_steps", "100", "add the number of steps; 100 if left out"),
+    (Some(Recipe::Rl), "rl.group_size", "16", "add the number of answers to each task; 16 if left out"),
 ];
 
 /// What reinforcement learning needs and no other system can hand over.

@@ -42,9 +42,15 @@ pub(super) struct Row {
     pub(super) default: Option<&'static str>,
     /// Another of their keys, and what it must be for this one to be heard there.
     pub(super) when: Option<(&'static str, &'static str)>,
+    /// The same, and what it must not be.
+    pub(super) unless: Option<(&'static str, &'static str)>,
     /// What else to know.
     pub(super) note: &'static str,
 }
+
+/// Why a temperature other than 1 is not all that it is there.
+pub(super) const LEARNT_AT: &str = "sampling is the same, learning is not: there training divides the logits by it too, and \
+     here it never does";
 
 /// How a value changes on the way.
 #[derive(Clone, Copy)]
@@ -70,7 +76,7 @@ pub(super) enum How {
 }
 
 pub(super) const fn row(from: &'static str, to: &'static str, how: How) -> Row {
-    Row { from, to, how, default: None, when: None, note: "" }
+    Row { from, to, how, default: None, when: None, unless: None, note: "" }
 }
 
 impl Row {
@@ -82,13 +88,22 @@ impl Row {
         Self { when: Some((key, value)), ..self }
     }
 
+    pub(super) const fn unless(self, key: &'static str, value: &'static str) -> Self {
+        Self { unless: Some((key, value)), ..self }
+    }
+
     pub(super) const fn note(self, note: &'static str) -> Self {
         Self { note, ..self }
     }
 
-    /// Whether the key is heard there at all.
-    pub(super) fn is_in_force(&self, source: &Source) -> bool {
-        self.when.is_none_or(|(key, value)| source.word(key).as_deref() == Some(value))
+    /// What keeps the key from being heard there, if anything does.
+    pub(super) fn hindrance(&self, source: &Source) -> Option<String> {
+        let is = |key: &str, value: &str| source.word(key).is_some_and(|said| is_word(value, &said));
+        let missed =
+            self.when.filter(|(key, value)| !is(key, value)).map(|(key, value)| format!("{key} is not {value}"));
+        missed.or_else(|| {
+            self.unless.filter(|(key, value)| is(key, value)).map(|(key, value)| format!("{key} is {value}"))
+        })
     }
 }
 

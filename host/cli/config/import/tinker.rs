@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::source::Source;
 use super::table::How::{Int, Number, Only, OrZero, Text, With, Words};
-use super::table::{Dialect, Outcome, Row, Without, data_file, row, text};
+use super::table::{Dialect, Outcome, Row, Without, data_file, number, row, text};
 use crate::args::{Recipe, System};
 
 pub(super) const DIALECTS: [Dialect; 3] = [
@@ -108,6 +108,7 @@ const RL: &[Row] = &[
     row("loss_fn_config.clip_high_threshold", "rl.loss_fn_config.clip_high_threshold", Number),
     row("kl_penalty_coef", "rl.kl_penalty_coef", Number),
     row("kl_penalty_coef", "rl.kl_in", With(in_reward)),
+    row("kl_penalty_coef", "rl.kl_estimator", With(log_ratio)),
     row("kl_discount_factor", "rl.kl_penalty_coef", Only("0", "a token pays for its own divergence only")),
     row("kl_reference_config.load_checkpoint_path", "rl.kl_reference", With(folder)),
     row("kl_reference_config.base_model", "rl.kl_reference", Text),
@@ -218,6 +219,14 @@ fn folder(_: &Source, value: &Value) -> Outcome {
 
 /// tinker charges the divergence to the reward.
 fn in_reward(_: &Source, value: &Value) -> Outcome {
-    let charges = value.as_f64().is_some_and(|coefficient| coefficient != 0.0);
-    Ok(charges.then(|| toml::Value::String("reward".to_owned())))
+    where_charged("reward", value)
+}
+
+/// What it charges is the plain difference of log-probabilities.
+fn log_ratio(_: &Source, value: &Value) -> Outcome {
+    where_charged("k1", value)
+}
+
+fn where_charged(ours: &str, coefficient: &Value) -> Outcome {
+    Ok((number(coefficient)? != 0.0).then(|| toml::Value::String(ours.to_owned())))
 }

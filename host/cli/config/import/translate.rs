@@ -50,7 +50,7 @@ pub(super) fn translate(source: &Source, dialect: &Dialect) -> Translation {
         let places = row.from.split('|').filter_map(|key| source.get(key).and_then(|_| source.place(key)));
         places.for_each(|place| translation.hear(source, row, ours(row), place));
     }
-    for row in rows().filter(|row| row.is_in_force(source)) {
+    for row in rows().filter(|row| row.hindrance(source).is_none()) {
         if let Some(default) = row.default {
             translation.assume(ours(row), default, first_name(row), "default there");
         }
@@ -70,8 +70,8 @@ impl Translation {
     fn hear(&mut self, source: &Source, row: &Row, ours: String, place: usize) {
         let entry = &source.entries[place];
         let left = |reason| Left { entry: Some(place), key: entry.key.clone(), reason };
-        if let Some((key, value)) = row.when.filter(|_| !row.is_in_force(source)) {
-            return self.idle.push(left(format!("not in force: {key} is not {value}")));
+        if let Some(hindrance) = row.hindrance(source) {
+            return self.idle.push(left(format!("not in force: {hindrance}")));
         }
         match row.how.convert(source, &entry.value) {
             Ok(value) => {

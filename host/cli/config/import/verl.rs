@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::source::Source;
+use super::source::{Source, word};
 use super::table::How::{Bool, Int, Number, OneMinus, OnePlus, Only, OrUnset, OrZero, Text, With, Words};
-use super::table::{Dialect, Outcome, Row, Without, data_file, float, number, pass_at, quotient, row, text};
+use super::table::{Dialect, LEARNT_AT, Outcome, Row, Without, data_file, float, number, pass_at, quotient, row, text};
 use crate::args::{Recipe, System};
 
 pub(super) const DIALECTS: [Dialect; 2] = [
@@ -46,6 +46,7 @@ const RUN: &[Row] = &[
 const POLICY: &[Row] = &[
     row("actor_rollout_ref.model.path", "model_name", Text),
     row("actor_rollout_ref.model.lora_rank", "lora_rank", Int).or("0"),
+    row("actor_rollout_ref.model.enable_gradient_checkpointing", "gradient_checkpointing", Bool),
     row("actor_rollout_ref.model.lora_alpha", "lora_alpha", Number),
     row("actor_rollout_ref.actor.optim.lr", "rl.learning_rate", Number).or("1e-6"),
     row(
@@ -73,15 +74,21 @@ const POLICY: &[Row] = &[
     row("actor_rollout_ref.actor.ppo_epochs", "rl.num_substeps", Only("1", "a step learns once from each rollout")),
 ];
 
+const LOSS: &str = "actor_rollout_ref.actor.policy_loss.loss_mode";
+
 const ALGORITHM: &[Row] = &[
     row("algorithm.adv_estimator", "rl.adv_estimator", Words(ESTIMATORS)).or(NO_CRITIC),
     row("algorithm.norm_adv_by_std_in_grpo", "rl.norm_adv_by_std", Bool)
         .when("algorithm.adv_estimator", "grpo")
         .or("true"),
+    row("algorithm.adv_estimator", "rubric.combine", With(each_by_itself)),
     row("algorithm.gamma", "rl.adv_estimator", Only("1", "rewards are not discounted")),
     row("algorithm.lam", "rl.adv_estimator", Only("1", "there is no critic whose estimates it would smooth")),
-    row("actor_rollout_ref.actor.policy_loss.loss_mode", "rl.loss_fn", Words(LOSSES)).or("\"ppo\""),
-    row("actor_rollout_ref.actor.loss_agg_mode", "rl.loss_agg_mode", Words(MEANS)).or("\"token-mean\""),
+    row(LOSS, "rl.loss_fn", Words(LOSSES)).or("\"ppo\""),
+    row(LOSS, "rl.loss_agg_mode", With(mean_of_gspo)).note("its mean is always this"),
+    row("actor_rollout_ref.actor.loss_agg_mode", "rl.loss_agg_mode", Words(MEANS))
+        .unless(LOSS, "gspo")
+        .or("\"token-mean\""),
     row("actor_rollout_ref.actor.clip_ratio_low", "rl.loss_fn_config.clip_low_threshold", OneMinus).note("1 - it"),
     row("actor_rollout_ref.actor.clip_ratio_high", "rl.loss_fn_config.clip_high_threshold", OnePlus).note("1 + it"),
     row("actor_rollout_ref.actor.clip_ratio", "rl.loss_fn_config.clip_low_threshold", OneMinus)
@@ -90,19 +97,24 @@ const ALGORITHM: &[Row] = &[
     row("actor_rollout_ref.actor.clip_ratio", "rl.loss_fn_config.clip_high_threshold", OnePlus)
         .note("1 + it")
         .or("1.2"),
-    row("actor_rollout_ref.actor.clip_ratio_c", "rl.loss_fn_config.clip_ratio_c", Number).or("3.0"),
+    row("actor_rollout_ref.actor.clip_ratio_c", "rl.loss_fn_config.clip_ratio_c", Number)
+        .unless(LOSS, "gspo")
+        .or("3.0"),
     row("actor_rollout_ref.actor.entropy_coeff", "rl.entropy_coef", Number),
     row("actor_rollout_ref.actor.use_kl_loss", "rl.kl_in", Words(&[("true", "\"loss\""), ("false", "")])),
     row("actor_rollout_ref.actor.kl_loss_coef", "rl.kl_penalty_coef", Number)
         .when("actor_rollout_ref.actor.use_kl_loss", "true")
         .or("0.001"),
     row("actor_rollout_ref.actor.kl_loss_type", "rl.kl_estimator", Words(DIVERGENCES))
-        .when("actor_rollout_ref.actor.use_kl_loss", "true"),
-    row("algorithm.use_kl_in_reward", "rl.kl_in", Words(&[("true", "\"reward\""), ("false", "")])),
+        .when("actor_rollout_ref.actor.use_kl_loss", "true")
+        .or("\"k3\""),
+    row("algorithm.use_kl_in_reward", "rl.kl_in", With(in_reward)),
     row("algorithm.kl_ctrl.kl_coef", "rl.kl_penalty_coef", Number)
         .when("algorithm.use_kl_in_reward", "true")
         .or("0.001"),
-    row("algorithm.kl_penalty", "rl.kl_estimator", Words(DIVERGENCES)).when("algorithm.use_kl_in_reward", "true"),
+    row("algorithm.kl_penalty", "rl.kl_estimator", Words(DIVERGENCES))
+        .when("algorithm.use_kl_in_reward", "true")
+        .or("\"k1\""),
     row("algorithm.kl_ctrl.type", "rl.kl_penalty_coef", Only("fixed", "the coefficient is fixed"))
         .when("algorithm.use_kl_in_reward", "true"),
     row("algorithm.filter_groups.enable", "rl.remove_constant_reward_groups", Bool),
@@ -121,9 +133,14 @@ const ALGORITHM: &[Row] = &[
 ];
 
 const SAMPLING: &[Row] = &[
-    row("actor_rollout_ref.rollout.n", "rl.group_size", Int).or("1"),
+    row("actor_rollout_ref.rollout.n", "rl.group_size", Int),
+    // Nothing but this learns from an answer alone.
+    row("actor_rollout_ref.rollout.n", "rl.group_size", Int)
+        .when("algorithm.adv_estimator", "reinforce_plus_plus")
+        .or("1"),
     row("data.max_response_length", "rl.max_tokens", Int).or("512"),
     row("actor_rollout_ref.rollout.temperature", "rl.temperature", Number),
+    row("actor_rollout_ref.rollout.temperature", "rl.temperature", Only("1", LEARNT_AT)),
     row("actor_rollout_ref.rollout.top_k", "rl.top_k", OrZero),
     row("actor_rollout_ref.rollout.top_p", "rl.top_p", Number),
 ];
@@ -150,6 +167,7 @@ const PPO_IMPLIES: &[(&str, &str, &str)] = &[
 const SFT: &[Row] = &[
     row("model.partial_pretrain|model.path", "model_name", Text),
     row("model.lora_rank", "lora_rank", Int).or("0"),
+    row("model.enable_gradient_checkpointing", "gradient_checkpointing", Bool),
     row("model.lora_alpha", "lora_alpha", Number),
     row("optim.lr", "sft.learning_rate", Number).or("1e-5"),
     row("optim.lr_scheduler|optim.lr_scheduler_type", "sft.lr_schedule", Words(SCHEDULES)),
@@ -233,7 +251,6 @@ const WITHOUT_SFT: &[Without] = &[
     ("engine.*", "one process trains"),
     ("data.multiturn.*", "rows say by their columns what they are; sft.train_on_what says what is learnt"),
     ("ulysses_sequence_parallel_size", "one process trains"),
-    ("use_remove_padding", "sft.packing is its counterpart"),
 ];
 
 const WITHOUT: &[Without] = &[
@@ -258,8 +275,8 @@ const WITHOUT: &[Without] = &[
     ("*fsdp_config.*", "one process trains"),
     ("*megatron.*", "one process trains"),
     ("*strategy", "one process trains"),
-    ("*enable_gradient_checkpointing", "memory is bounded by micro_batch_size"),
-    ("*use_remove_padding", "padding costs time and memory, never the gradient"),
+    ("*enable_gradient_checkpointing", "gradient_checkpointing is the policy's"),
+    ("*use_remove_padding", "nothing is padded"),
     ("*use_dynamic_bsz", "memory is bounded by micro_batch_size"),
     ("*max_token_len_per_gpu", "memory is bounded by micro_batch_size"),
     ("*ulysses_sequence_parallel_size", "one process trains"),
@@ -278,6 +295,24 @@ fn first(_: &Source, value: &Value) -> Outcome {
 
 fn second(_: &Source, value: &Value) -> Outcome {
     number(value.get(1).unwrap_or(value)).map(|n| Some(float(n)))
+}
+
+/// GDPO normalises each reward by itself; here that is the rubric's business.
+fn each_by_itself(_: &Source, value: &Value) -> Outcome {
+    Ok((word(value) == "gdpo").then(|| toml::Value::String("normalize_then_sum".to_owned())))
+}
+
+/// GSPO is a mean over sequences whatever `loss_agg_mode` says.
+fn mean_of_gspo(_: &Source, value: &Value) -> Outcome {
+    Ok((word(value) == "gspo").then(|| toml::Value::String("seq-mean-token-mean".to_owned())))
+}
+
+fn in_reward(source: &Source, value: &Value) -> Outcome {
+    let in_loss = source.word("actor_rollout_ref.actor.use_kl_loss").as_deref() == Some("true");
+    match (word(value) == "true", in_loss) {
+        (true, true) => Err("the divergence is charged once: in the loss, as use_kl_loss says".to_owned()),
+        (charges, _) => Ok(charges.then(|| toml::Value::String("reward".to_owned()))),
+    }
 }
 
 /// Updates of a step, each from its own part of the batch.

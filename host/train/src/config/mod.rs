@@ -1,12 +1,15 @@
 //! The configuration of a run: one struct per stage, every default a value that works, unknown keys refused. What a run
 //! resolved to is written back into its directory, and that file *is* the run.
 
+mod counts;
+mod data;
 mod device;
 mod docs;
 mod nearest;
 mod parse;
 mod preference;
 mod rl;
+mod set;
 
 use rewarden_runtime::{
     CacheScores, Grants, Isolation, Limits, OnFault, PluginSpec, RubricRules, Wasi, Weight, Worker,
@@ -14,7 +17,6 @@ use rewarden_runtime::{
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-use crate::data::{Arithmetic, MixConfig};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::model::Lora;
@@ -22,6 +24,7 @@ use crate::renderer::{RendererName, TrainOnWhat};
 use crate::sampler::Sampling;
 use crate::schedule::Schedule;
 use crate::seed::{self, Purpose};
+pub use data::DataConfig;
 pub use device::Device;
 pub use docs::{KeyDoc, config_docs};
 pub use nearest::{nearest, nearest_name};
@@ -135,42 +138,6 @@ impl Stage {
     /// Whether the stage asks the rewards.
     pub fn asks_rewards(self) -> bool {
         matches!(self, Self::Rl | Self::Eval)
-    }
-}
-
-/// Where examples come from: a file, or a generator.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DataConfig {
-    /// A file of rows: JSON lines, or Parquet (`.parquet`); of chats, GSM8K, verl, TRL, SkyRL or verifiers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<PathBuf>,
-    /// Another file, of held-out rows; without it `test_size` rows of `path` are held out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub test_path: Option<PathBuf>,
-    /// Rows of `path` to hold out.
-    pub test_size: usize,
-    /// Rows of `path` to read at most.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_examples: Option<usize>,
-    /// The source of all rows of `path` and `test_path`, whatever they say: what `data_source` of a reward selects by.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub data_source: Option<String>,
-    /// Generated word problems instead of a file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub arithmetic: Option<Arithmetic>,
-    /// Further files to learn from, each with its share of an epoch.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub mix: Vec<MixConfig>,
-}
-
-impl DataConfig {
-    /// Refuses what could not be generated; `key` is where it stands in the config.
-    fn check(&self, key: &str) -> Result<()> {
-        for (place, mix) in self.mix.iter().enumerate() {
-            mix.check(&format!("{key}.mix[{place}]"))?;
-        }
-        self.arithmetic.as_ref().map_or(Ok(()), |arithmetic| arithmetic.check(&format!("{key}.arithmetic")))
     }
 }
 
@@ -464,7 +431,7 @@ impl RunConfig {
     pub fn reward_named(&self, name: &str) -> Result<&RewardConfig> {
         self.reward.iter().find(|reward| reward.name == name).ok_or_else(|| {
             let names: Vec<&str> = self.reward.iter().map(|reward| reward.name.as_str()).collect();
-            Error::config("reward", format!("there is no reward `{name}`; the config has {}", names.join(", ")))
+            Error::config("reward", parse::no_reward(name, &names))
         })
     }
 }

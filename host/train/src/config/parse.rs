@@ -5,7 +5,8 @@ use std::path::Path;
 use rewarden_runtime::Combine;
 
 use super::nearest::with_hint;
-use super::{AdvEstimator, RunConfig};
+use super::set::set;
+use super::{AdamConfig, AdvEstimator, RunConfig, Stage};
 use crate::error::{Error, Result};
 use crate::sampler::Sampling;
 
@@ -23,8 +24,7 @@ impl RunConfig {
         for pair in overrides {
             set(&mut table, pair)?;
         }
-        let mut config: Self =
-            table.try_into().map_err(|e| Error::config(overrides.join(" "), with_hint(e.to_string())))?;
+        let mut config: Self = table.try_into().map_err(at_file)?;
         config.check()?;
         config.lora_rank = Some(config.lora().map_or(0, |lora| lora.rank));
         config.rl.resolve(config.rubric.combine == Combine::NormalizeThenSum);
@@ -38,19 +38,16 @@ impl RunConfig {
 
     /// Refuses values that parse but cannot work.
     fn check(&self) -> Result<()> {
-        let positive = [
-            ("sft.batch_size", self.sft.batch_size),
-            ("sft.num_epochs", self.sft.num_epochs),
-            ("sft.max_length", self.sft.max_length),
-            ("rl.groups_per_batch", self.rl.groups_per_batch),
-            ("rl.group_size", self.rl.group_size),
-            ("rl.max_steps", self.rl.max_steps),
-            ("rl.max_tokens", self.rl.max_tokens),
-            ("eval.max_tokens", self.eval.max_tokens),
-            ("eval.num_samples", self.eval.num_samples),
-        ];
-        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return Err(Error::config(*key, "must be at least 1"));
+        // `.`, `..` and `/` have none either: what is there is somebody's, and cannot be set aside.
+        if self.log_path.file_name().is_none() {
+            let message =
+                "must name a folder of the run's own, such as \"runs/first\": an earlier run there is set aside";
+            return Err(Error::config("log_path", message));
+        }
+        self.check_stages()?;
+        self.check_counts()?;
+        for (stage, adam) in self.optimizers() {
+            adam.check(stage)?;
         }
         self.sft.schedule().check("sft")?;
         for (key, sampling) in [("rl", self.rl.sampling()), ("eval", self.eval.sampling())] {
@@ -77,7 +74,34 @@ impl RunConfig {
         self.check_lora()?;
         self.rl.check()?;
         self.check_estimator()?;
-        self.check_rewards()
+        self.check_rewards()?;
+        self.check_numbers()
+    }
+
+    fn optimizers(&self) -> [(&'static str, &AdamConfig); 4] {
+        [("sft", &self.sft.adam), ("prm", &self.prm.adam), ("dpo", &self.dpo.adam), ("rl", &self.rl.adam)]
+    }
+
+    /// Refuses an order of stages in which one would find nothing, or undo what an earlier one did.
+    fn check_stages(&self) -> Result<()> {
+        let refuse = |message: String| Err(Error::config("stages", message));
+        if self.stages.is_empty() {
+            return refuse("names no stage; a run is one or more of sft, prm, dpo, rl, eval".into());
+        }
+        let place = |stage: Stage| self.stages.iter().position(|&other| other == stage);
+        if let Some((_, twice)) = self.stages.iter().enumerate().find(|(at, stage)| place(**stage) != Some(*at)) {
+            return refuse(format!("names `{}` twice; each stage has one folder in a run", twice.name()));
+        }
+        let asks_first =
+            self.stages.iter().take_while(|&&stage| stage != Stage::Prm).find(|stage| stage.asks_rewards());
+        match (asks_first, self.reward_model.iter().find(|model| model.path.is_none())) {
+            (Some(stage), Some(model)) if self.stages.contains(&Stage::Prm) => refuse(format!(
+                "`{}` asks the reward model `{}` before `prm` has made it: put `prm` first",
+                stage.name(),
+                model.name
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Estimators that need rewards of a certain kind.
@@ -122,8 +146,7 @@ impl RunConfig {
             ));
         }
         if let Some(name) = self.eval.graded_by.as_ref().filter(|name| !names.contains(&name.as_str())) {
-            let message = format!("there is no reward `{name}`; the config has {}", names.join(", "));
-            return Err(Error::config("eval.graded_by", message));
+            return Err(Error::config("eval.graded_by", no_reward(name, &names)));
         }
         for reward in &self.reward {
             reward.weight.check(&format!("reward.{}.weight", reward.name))?;
@@ -134,10 +157,21 @@ impl RunConfig {
             model.weight.check(&key("weight"))?;
             model.on_fault.unwrap_or_default().check(&key("on_fault"))?;
             if let Some(fallback) = &model.fallback {
-                self.reward_named(fallback).map_err(|e| Error::config(key("fallback"), e.to_string()))?;
+                let plugins: Vec<&str> = self.reward.iter().map(|reward| reward.name.as_str()).collect();
+                if !plugins.contains(&fallback.as_str()) {
+                    return Err(Error::config(key("fallback"), no_reward(fallback, &plugins)));
+                }
             }
         }
         Ok(self.rubric.check()?)
+    }
+}
+
+/// What to say of a reward's name that none has.
+pub(super) fn no_reward(name: &str, names: &[&str]) -> String {
+    match names {
+        [] => format!("there is no reward `{name}`: the config has no [[reward]]"),
+        names => format!("there is no reward `{name}`; the config has {}", names.join(", ")),
     }
 }
 
@@ -148,25 +182,6 @@ fn check_sampling(stage: &str, sampling: &Sampling) -> Result<()> {
     if !(sampling.top_p > 0.0 && sampling.top_p <= 1.0) {
         return Err(Error::config(format!("{stage}.top_p"), "must be above 0 and at most 1"));
     }
-    Ok(())
-}
-
-/// Sets one dotted key in a table. What does not parse as a TOML value is taken as a string.
-fn set(table: &mut toml::Table, pair: &str) -> Result<()> {
-    let Some((key, text)) = pair.split_once('=') else {
-        return Err(Error::config(pair, "`--set` takes key=value, such as --set rl.max_steps=10"));
-    };
-    let (key, text) = (key.trim(), text.trim());
-    let value = toml::from_str::<toml::Table>(&format!("value = {text}")).ok().and_then(|mut t| t.remove("value"));
-    let value = value.unwrap_or_else(|| toml::Value::String(text.to_owned()));
-    let mut parts: Vec<&str> = key.split('.').collect();
-    let last = parts.pop().unwrap_or(key);
-    let mut place = table;
-    for part in parts {
-        let entry = place.entry(part).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        place = entry.as_table_mut().ok_or_else(|| Error::config(key, format!("`{part}` is not a table")))?;
-    }
-    place.insert(last.to_owned(), value);
     Ok(())
 }
 
@@ -220,6 +235,59 @@ mod tests {
         check(MINIMAL, &["rl.adv_estimator=reinforce++"], "`reinforce_plus_plus`");
         check(MINIMAL, &["rl.kl_estimator=k4"], "`k3`");
         check(MINIMAL, &["data.arithmetic.number_max=0"], "`data.arithmetic.number_max`");
+        for path in ["", ".", "..", "/", "runs/.."] {
+            check(MINIMAL, &[&format!("log_path={path}")], "`log_path`: must name a folder of the run's own");
+        }
+    }
+
+    #[test]
+    fn runs_that_do_nothing_are_refused() {
+        check(MINIMAL, &["stages=[]"], "`stages`: names no stage");
+        check(MINIMAL, &["stages=['sft', 'rl', 'sft']"], "`stages`: names `sft` twice");
+        for stage in ["sft", "prm", "dpo"] {
+            check(
+                MINIMAL,
+                &[&format!("{stage}.max_steps=0")],
+                &format!("`{stage}.max_steps`: must be at least 1; leave"),
+            );
+        }
+        check(MINIMAL, &["rl.max_steps=0"], "`rl.max_steps`: must be at least 1");
+        let trained = ["reward_model=[{ name = 'judge' }]"];
+        check(MINIMAL, &[trained[0], "stages=['rl', 'prm']"], "`rl` asks the reward model `judge` before `prm`");
+        check(MINIMAL, &[trained[0], "stages=['sft', 'eval', 'prm', 'rl']"], "`eval` asks the reward model `judge`");
+        for fine in
+            [[trained[0], "stages=['prm', 'rl']"], [trained[0], "stages=['rl']"], ["seed=1", "stages=['rl', 'prm']"]]
+        {
+            RunConfig::parse(Path::new("a.toml"), MINIMAL, &fine.map(str::to_owned)).unwrap();
+        }
+    }
+
+    #[test]
+    fn runs_that_cannot_learn_are_refused() {
+        check(MINIMAL, &["rl.temperature=0"], "`rl.temperature`: must be above 0");
+        for estimator in ["grpo", "mean_center", "rloo"] {
+            let estimator = format!("rl.adv_estimator={estimator}");
+            check(MINIMAL, &[&estimator, "rl.group_size=1"], "`rl.group_size`: must be at least 2");
+        }
+        check(
+            MINIMAL,
+            &["rubric.combine=normalize_then_sum", "rl.adv_estimator=gdpo", "rl.group_size=1"],
+            "`rl.group_size`",
+        );
+        let alone = ["rl.adv_estimator=reinforce_plus_plus", "rl.group_size=1"].map(str::to_owned);
+        RunConfig::parse(Path::new("a.toml"), MINIMAL, &alone).unwrap();
+    }
+
+    #[test]
+    fn keys_that_would_be_ignored_are_refused() {
+        for setting in ["test_path=nope.jsonl", "test_size=5", "max_examples=5", "data_source=x"] {
+            let key = setting.split('=').next().unwrap();
+            for table in ["data", "prm.data", "eval.data"] {
+                let overrides = [&format!("{table}.arithmetic.train_size=50"), &format!("{table}.{setting}")];
+                check(MINIMAL, &overrides.map(String::as_str), &format!("`{table}.{key}`: is about rows of a file"));
+            }
+        }
+        check(MINIMAL, &["rl.kl_reference=nowhere"], "`rl.kl_reference`: nothing is charged");
     }
 
     #[test]
@@ -300,6 +368,14 @@ mod tests {
         check(MINIMAL, &["rubric.quarantine_after=-1"], "quarantine_after");
         check(&reward(""), &["eval.graded_by=b"], "`eval.graded_by`: there is no reward `b`; the config has a");
         check(MINIMAL, &["rubric.fault_budget=-1"], "fault_budget");
+        let fallback = "reward_model=[{ name = 'prm', fallback = 'rule' }]";
+        let none = "config key `reward_model.prm.fallback`: there is no reward `rule`: the config has no [[reward]]";
+        check(MINIMAL, &[fallback], none);
+        check(
+            &reward(""),
+            &[fallback],
+            "config key `reward_model.prm.fallback`: there is no reward `rule`; the config has a",
+        );
     }
 
     #[test]
@@ -342,7 +418,7 @@ mod tests {
         assert_eq!(config.data.mix.iter().map(|mix| mix.ratio).collect::<Vec<_>>(), [0.5, 1.0]);
         let again = RunConfig::parse(Path::new("b.toml"), &config.to_toml().unwrap(), &[]).unwrap();
         assert_eq!(config, again);
-        check(&text.replace("0.5", "0"), &[], "`data.mix[0].ratio`: must be above 0");
+        check(&text.replace("0.5", "0"), &[], "`data.mix.0.ratio`: must be above 0");
     }
 
     #[test]

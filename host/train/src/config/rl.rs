@@ -25,7 +25,7 @@ pub struct RlConfig {
     pub max_steps: usize,
     /// Tasks in one step.
     pub groups_per_batch: usize,
-    /// Rollouts of each task.
+    /// Rollouts of each task; 1 only where answers are not compared within their group.
     pub group_size: usize,
     /// Updates that a step makes, each from its own part of the groups.
     pub num_substeps: usize,
@@ -52,7 +52,7 @@ pub struct RlConfig {
     pub kl_estimator: KlEstimator,
     /// Where it is charged.
     pub kl_in: KlIn,
-    /// Model folder or checkpoint of the reference instead of what this stage starts from.
+    /// Model folder or checkpoint of the reference instead of what this stage starts from; only with a penalty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kl_reference: Option<PathBuf>,
     /// Weight of the policy's entropy, which the loss rewards.
@@ -70,7 +70,7 @@ pub struct RlConfig {
     pub overlong_penalty_factor: f64,
     /// Tokens of one answer at most.
     pub max_tokens: usize,
-    /// Divides the logits; 0 takes the likeliest token.
+    /// Divides the logits; above 0, or all answers would be the same.
     pub temperature: f64,
     /// Draws among this many likeliest tokens; 0 means all.
     pub top_k: usize,
@@ -96,10 +96,11 @@ pub struct RlConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LossFnConfig {
-    /// Least ratio; not set, that of the loss.
+    /// Least ratio. Not set, that of the loss: 0.8 of `ppo`, `grpo`, `dr_grpo` and `dapo`, 0 of `cispo`, 0.9997 of `gspo`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_low_threshold: Option<f64>,
-    /// Largest ratio; not set, that of the loss.
+    /// Largest ratio. Not set, that of the loss: 1.2 of `ppo`, `grpo` and `dr_grpo`, 1.28 of `dapo`, 4 of `cispo`, 1.0004
+    /// of `gspo`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_high_threshold: Option<f64>,
     /// With a negative advantage A the loss is at most `-c A` (dual clip); not set, unbounded.
@@ -229,6 +230,22 @@ impl RlConfig {
     pub(super) fn check(&self) -> Result<()> {
         self.schedule().check("rl")?;
         let refuse = |key: &str, message: String| Err(Error::config(format!("rl.{key}"), message));
+        if self.temperature == 0.0 {
+            return refuse(
+                "temperature",
+                "must be above 0: answers that are all the same teach nothing; 1 is usual".into(),
+            );
+        }
+        let compares = !matches!(self.adv_estimator, AdvEstimator::ReinforcePlusPlus | AdvEstimator::PerStep);
+        if self.group_size == 1 && compares {
+            let message = "must be at least 2: an answer is compared with the others of its group. \
+                           `rl.adv_estimator` = \"reinforce_plus_plus\" compares with the batch instead";
+            return refuse("group_size", message.into());
+        }
+        if self.kl_reference.is_some() && self.kl_penalty_coef == 0.0 {
+            let message = "nothing is charged for leaving it; set `rl.kl_penalty_coef` above 0, or leave this out";
+            return refuse("kl_reference", message.into());
+        }
         if self.num_substeps == 0 || self.num_substeps > self.groups_per_batch {
             let message = format!("must be between 1 and `rl.groups_per_batch` = {}", self.groups_per_batch);
             return refuse("num_substeps", message);

@@ -133,8 +133,8 @@ mod tests {
     fn shares_that_are_none_are_refused() {
         for ratio in [0.0, -1.0, f64::NAN, f64::INFINITY, 1001.0] {
             let mix = MixConfig { path: "x".into(), ratio, max_examples: None, data_source: None };
-            let error = mix.check("data.mix[0]").unwrap_err().to_string();
-            assert_eq!(error, "config key `data.mix[0].ratio`: must be above 0 and at most 1000");
+            let error = mix.check("data.mix.0").unwrap_err().to_string();
+            assert_eq!(error, "config key `data.mix.0.ratio`: must be above 0 and at most 1000");
         }
     }
 }

@@ -52,8 +52,21 @@ pub(super) fn substeps(source: &Source, _: &Value) -> Outcome {
 
 /// The largest ratio. Of CISPO it is the bound itself, of all others its distance from 1.
 pub(super) fn high(source: &Source, value: &Value) -> Outcome {
-    let is_bound = source.word("loss_type").as_deref() == Some("cispo");
+    let is_bound = source.get("loss_type").is_some_and(is_cispo);
     number(value).map(|n| Some(float(if is_bound { n } else { 1.0 + n })))
+}
+
+/// CISPO without `epsilon_high` takes `epsilon` for it, a bound far below 1.
+pub(super) fn high_of_cispo(source: &Source, value: &Value) -> Outcome {
+    Ok(is_cispo(value).then(|| float(source.number("epsilon").unwrap_or(0.2))))
+}
+
+pub(super) fn no_least(_: &Source, value: &Value) -> Outcome {
+    Ok(is_cispo(value).then(|| float(0.0)))
+}
+
+fn is_cispo(loss: &Value) -> bool {
+    word(loss) == "cispo"
 }
 
 pub(super) fn attn(_: &Source, value: &Value) -> Outcome {

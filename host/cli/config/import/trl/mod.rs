@@ -5,9 +5,9 @@ mod convert;
 mod without;
 
 use super::table::How::{Bool, Int, Number, OneMinus, Only, OrUnset, OrZero, Text, With, Words};
-use super::table::{Dialect, Row, data_file, pass_at, row};
+use super::table::{Dialect, LEARNT_AT, Row, data_file, pass_at, row};
 use crate::args::{Recipe, System};
-use convert::{adam, attn, batch, both, groups, high, mlp, substeps, unembed, warmup};
+use convert::{adam, attn, batch, both, groups, high, high_of_cispo, mlp, no_least, substeps, unembed, warmup};
 use without::{WITHOUT, WITHOUT_EPOCHS, WITHOUT_GRPO};
 
 pub(super) const DIALECTS: [Dialect; 5] = [
@@ -62,6 +62,7 @@ pub(super) const DIALECTS: [Dialect; 5] = [
             "max_seq_length",
         ],
         rows: &[RUN, BATCHES, SFT, ADAPTERS],
+        implied: &[EVERY_TOKEN, FULL],
         ..TRL
     },
     Dialect {
@@ -96,6 +97,12 @@ const TRL: Dialect = Dialect {
 
 const FULL: (&str, &str, &str) = ("lora_rank", "0", "TRL trains every weight unless use_peft says otherwise");
 
+const EVERY_TOKEN: (&str, &str, &str) = (
+    "sft.train_on_what",
+    "\"all_tokens\"",
+    "TRL learns all of `messages`; with rows of `prompt` and `completion`, write \"last_assistant_message\"",
+);
+
 const RUN: &[Row] = &[
     row("output_dir", "log_path", Text),
     row("seed", "seed", Int).or("42"),
@@ -127,6 +134,7 @@ const RUN: &[Row] = &[
     row("adam_beta1", "*.adam.beta1", Number),
     row("adam_beta2", "*.adam.beta2", Number).or("0.999"),
     row("adam_epsilon", "*.adam.eps", Number),
+    row("gradient_checkpointing", "gradient_checkpointing", Bool),
     row("max_grad_norm", "*.adam.max_grad_norm", Number),
     row("optim", "*.adam.eps", With(adam)),
 ];
@@ -203,9 +211,15 @@ const GRPO: &[Row] = &[
     row("num_iterations", "rl.num_substeps", Only("1", "a step learns once from each rollout")),
     row("importance_sampling_level", "rl.loss_fn", Words(&[("token", ""), ("sequence", "\"gspo\"")])),
     row("loss_type", "rl.loss_fn", Words(LOSSES)).or("\"dapo\""),
-    row("loss_type", "rl.loss_agg_mode", Words(MEANS)),
-    row("epsilon", "rl.loss_fn_config.clip_low_threshold", OneMinus).note("1 - it").or("0.8"),
+    row("loss_type", "rl.loss_agg_mode", Words(MEANS)).or("\"token-mean\""),
+    row("loss_type", "rl.loss_fn_config.clip_low_threshold", With(no_least))
+        .note("nothing bounds the ratio from below"),
+    row("epsilon", "rl.loss_fn_config.clip_low_threshold", OneMinus)
+        .unless("loss_type", "cispo")
+        .note("1 - it")
+        .or("0.8"),
     row("epsilon_high", "rl.loss_fn_config.clip_high_threshold", With(high)),
+    row("loss_type", "rl.loss_fn_config.clip_high_threshold", With(high_of_cispo)).note("epsilon is its bound"),
     row("epsilon", "rl.loss_fn_config.clip_high_threshold", With(high)).note("1 + it").or("1.2"),
     row(
         "scale_rewards",
@@ -224,11 +238,17 @@ const GRPO: &[Row] = &[
         "rubric.combine",
         Words(&[("sum_then_normalize", ""), ("normalize_then_sum", "\"normalize_then_sum\"")]),
     ),
+    row(
+        "multi_objective_aggregation",
+        "rl.adv_estimator",
+        Words(&[("sum_then_normalize", ""), ("normalize_then_sum", "\"gdpo\"")]),
+    ),
     row("beta", "rl.kl_penalty_coef", Number),
     row("mask_truncated_completions", "rl.mask_truncated_completions", Bool),
     row("max_completion_length", "rl.max_tokens", Int).or("512"),
     row("max_completion_length", "eval.max_tokens", Int).or("512"),
     row("temperature", "rl.temperature", Number),
+    row("temperature", "rl.temperature", Only("1", LEARNT_AT)),
     row("top_p", "rl.top_p", Number),
     row("top_k", "rl.top_k", OrZero),
     row("num_generations_eval", "eval.k", With(pass_at)),

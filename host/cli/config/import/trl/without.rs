@@ -31,10 +31,10 @@ pub(super) const WITHOUT_EPOCHS: &[Without] = &[
     ("max_prompt_length", "max_length bounds prompt and answer together"),
     ("max_completion_length", "max_length bounds prompt and answer together"),
     ("eos_token", "the renderer ends messages as the model's template does"),
-    ("packing", "sequences are padded"),
+    ("packing", "nothing is padded"),
     ("packing_strategy", "conversations are never split"),
     ("eval_packing", "held-out conversations are never packed"),
-    ("padding_free", "sft.packing is its counterpart"),
+    ("padding_free", "nothing is padded"),
 ];
 
 pub(super) const WITHOUT: &[Without] = &[
@@ -42,7 +42,7 @@ pub(super) const WITHOUT: &[Without] = &[
     ("datasets", "rows come from files: data.path, and further ones in [[data.mix]] with their ratio"),
     ("chat_template*", "renderer_name says how messages become tokens"),
     ("per_device_eval_batch_size", "memory is bounded by micro_batch_size"),
-    ("gradient_checkpointing*", "memory is bounded by micro_batch_size"),
+    ("gradient_checkpointing_*", "what comes into a layer is kept, and nothing else"),
     ("auto_find_batch_size", "memory is bounded by micro_batch_size"),
     ("bf16*", "the device decides the precision"),
     ("fp16*", "the device decides the precision"),

@@ -32,7 +32,8 @@ pub struct KeyDoc {
 }
 
 /// The sources of the types that are ours; the others are the runtime's.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 11] = [
+    include_str!("../data.rs"),
     include_str!("../device.rs"),
     include_str!("../mod.rs"),
     include_str!("../preference.rs"),
@@ -46,7 +47,7 @@ const SOURCES: [&str; 10] = [
 ];
 
 /// A config that has each optional table and says no more in it than it must.
-const LEAST: &str = "log_path = ''
+const LEAST: &str = "log_path = 'x'
 [data]
 arithmetic = {}
 mix = [{ path = '' }]
@@ -123,6 +124,7 @@ fn one(value: &toml::Value) -> &toml::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::loss::LossFn;
 
     /// The dotted keys of a value, lists of tables by their first.
     fn keys(value: &toml::Value, at: &str, all: &mut Vec<(String, toml::Value)>) {
@@ -181,6 +183,22 @@ mod tests {
         for doc in config_docs().unwrap().iter().filter(|doc| !doc.is_table && !doc.required) {
             let says = resolved(LEAST).into_iter().find(|(key, _)| *key == doc.key);
             assert_eq!(doc.default, says.map(|(_, value)| value.to_string()), "{}", doc.key);
+        }
+    }
+
+    /// The bounds of a loss that has some are said in words; the code has the numbers.
+    #[test]
+    fn the_bounds_of_every_loss_are_said() {
+        let said = |key: &str| doc(&format!("rl.loss_fn_config.{key}")).meaning;
+        let (low, high) = (said("clip_low_threshold"), said("clip_high_threshold"));
+        for (name, _) in doc("rl.loss_fn").choices {
+            let loss: LossFn = toml::Value::String(name.clone()).try_into().unwrap();
+            for (bound, said) in loss.thresholds().into_iter().flat_map(|bounds| [(bounds.0, &low), (bounds.1, &high)])
+            {
+                let number = said.split(&[' ', ',']).position(|word| word == bound.to_string());
+                let name = said.split(&[' ', ',', '.']).position(|word| word == format!("`{name}`"));
+                assert!(number.is_some() && number < name, "{bound} of {name:?} in {said:?}");
+            }
         }
     }
 
