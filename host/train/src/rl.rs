@@ -42,7 +42,7 @@ pub(crate) fn rl(config: &RunConfig, material: &Material, rewards: &mut Rewards,
     let dataset = material.examples()?;
     let Rewards { rubric, runtime, .. } = rewards;
     let options = &config.rl;
-    let steps = options.max_steps;
+    let steps = options.steps(dataset.train.len());
     let plan = Plan {
         stage: Stage::Rl,
         steps,

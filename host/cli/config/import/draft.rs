@@ -16,7 +16,7 @@ const COMMENT_COLUMN: usize = 44;
 const NEEDED: [(Option<Recipe>, &str, &str, &str); 4] = [
     (None, "model_name", "\"Qwen/Qwen3-0.6B\"", "add the model: a folder, or a name on the Hugging Face hub"),
     (None, "data.path", "\"train.jsonl\"", "add the rows: a file of JSON lines or Parquet"),
-    (Some(Recipe::Rl), "rl.max_steps", "100", "add the number of steps; 100 if left out"),
+    (Some(Recipe::Rl), "rl.max_steps", "100", "add the number of steps; 100 if left out, and num_epochs too"),
     (Some(Recipe::Rl), "rl.group_size", "16", "add the number of answers to each task; 16 if left out"),
 ];
 
@@ -100,7 +100,9 @@ fn text(lines: &[Line], recipe: Option<Recipe>) -> String {
     }
     let needs = NEEDED.iter().filter(|(stage, key, ..)| {
         let concerns = recipe.is_some_and(|recipe| stage.is_none_or(|stage| stage == recipe));
-        concerns && !lines.iter().any(|line| line.key == *key)
+        // Steps follow from epochs.
+        let is_said = |said: &str| said == *key || *key == "rl.max_steps" && said == "rl.num_epochs";
+        concerns && !lines.iter().any(|line| is_said(&line.key))
     });
     for (_, key, example, what) in needs {
         let (table, key) = key.rsplit_once('.').unwrap_or(("", key));

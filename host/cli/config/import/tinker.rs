@@ -117,6 +117,7 @@ const RL: &[Row] = &[
         "rl.remove_constant_reward_groups",
         Words(&[("true", "true"), ("false", "false")]),
     ),
+    row("num_epochs", "rl.num_epochs", Int),
     row("eval_every", "rl.eval_every", OrZero),
     row(
         "max_steps_off_policy|async_config.max_steps_off_policy",
@@ -173,7 +174,6 @@ const TRAIN_ON_WHAT: &[(&str, &str)] = &[
 ];
 
 const WITHOUT_RL: &[Without] = &[
-    ("num_epochs", "reinforcement learning counts steps: rl.max_steps"),
     ("compute_post_kl", "metrics compare the policy with its sampler, not with its update"),
     ("num_groups_to_log", "rollouts.jsonl holds every answer"),
     ("rollout_json_export", "rollouts.jsonl holds every answer"),

@@ -61,6 +61,7 @@ const POLICY: &[Row] = &[
     row("actor_rollout_ref.actor.optim.betas", "rl.adam.beta1", With(first)),
     row("actor_rollout_ref.actor.optim.betas", "rl.adam.beta2", With(second)).or("0.999"),
     row("actor_rollout_ref.actor.optim.clip_grad|actor_rollout_ref.actor.grad_clip", "rl.adam.max_grad_norm", Number),
+    row("trainer.total_epochs", "rl.num_epochs", Int).or("30"),
     row("data.train_batch_size", "rl.groups_per_batch", Int).or("1024"),
     row("actor_rollout_ref.actor.ppo_mini_batch_size", "rl.num_substeps", With(substeps))
         .note("data.train_batch_size / it"),
@@ -218,10 +219,6 @@ const DIVERGENCES: &[(&str, &str)] = &[
 ];
 
 const WITHOUT_PPO: &[Without] = &[
-    (
-        "trainer.total_epochs",
-        "reinforcement learning counts steps: rows of data / groups_per_batch * epochs is rl.max_steps",
-    ),
     ("trainer.val_before_train", "evaluation begins before the first step"),
     ("critic.*", "there is no critic"),
     ("custom_reward_function.*", "a Python function: `rewarden plugin new --lang python` makes a plugin to put it in"),

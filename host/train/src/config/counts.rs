@@ -27,7 +27,6 @@ impl RunConfig {
             ("sft.max_length", self.sft.max_length),
             ("rl.groups_per_batch", self.rl.groups_per_batch),
             ("rl.group_size", self.rl.group_size),
-            ("rl.max_steps", self.rl.max_steps),
             ("rl.max_tokens", self.rl.max_tokens),
             ("eval.max_tokens", self.eval.max_tokens),
             ("eval.num_samples", self.eval.num_samples),
@@ -35,7 +34,11 @@ impl RunConfig {
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(Error::config(*key, "must be at least 1"));
         }
-        for (stage, most) in [("sft", self.sft.max_steps), ("prm", self.prm.max_steps), ("dpo", self.dpo.max_steps)] {
+        if self.rl.num_epochs == Some(0) {
+            return Err(Error::config("rl.num_epochs", "must be at least 1"));
+        }
+        let steps = [self.sft.max_steps, self.prm.max_steps, self.dpo.max_steps, self.rl.max_steps];
+        for (stage, most) in ["sft", "prm", "dpo", "rl"].into_iter().zip(steps) {
             if most == Some(0) {
                 let message = format!("must be at least 1; leave `{stage}` out of `stages` to do without");
                 return Err(Error::config(format!("{stage}.max_steps"), message));
@@ -136,9 +139,15 @@ mod tests {
     #[test]
     fn counts_are_bounded() {
         let most = i64::MAX;
-        for key in
-            ["sft.num_epochs", "prm.num_epochs", "dpo.max_steps", "rl.max_steps", "rl.max_tokens", "sft.max_length"]
-        {
+        for key in [
+            "sft.num_epochs",
+            "prm.num_epochs",
+            "rl.num_epochs",
+            "dpo.max_steps",
+            "rl.max_steps",
+            "rl.max_tokens",
+            "sft.max_length",
+        ] {
             check(&format!("{key}={most}"), &format!("{key}`: must be at most 1000000000"));
         }
         for key in ["sft.batch_size", "prm.batch_size", "dpo.batch_size", "rl.groups_per_batch", "eval.num_samples"] {

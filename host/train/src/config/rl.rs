@@ -21,8 +21,12 @@ pub struct RlConfig {
     pub warmup_steps: usize,
     /// Or their share of all steps.
     pub warmup_ratio: f64,
-    /// Steps; each samples a batch and learns from it.
-    pub max_steps: usize,
+    /// Steps at most; each samples a batch and learns from it. 100 where `num_epochs` is not set either.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_steps: Option<usize>,
+    /// Passes over the tasks at most, the last step of which may begin another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_epochs: Option<usize>,
     /// Tasks in one step.
     pub groups_per_batch: usize,
     /// Rollouts of each task; 1 only where answers are not compared within their group.
@@ -143,7 +147,8 @@ impl Default for RlConfig {
             lr_schedule: LrSchedule::Linear,
             warmup_steps: 0,
             warmup_ratio: 0.0,
-            max_steps: 100,
+            max_steps: None,
+            num_epochs: None,
             groups_per_batch: 16,
             group_size: 16,
             num_substeps: 1,
@@ -178,7 +183,19 @@ impl Default for RlConfig {
     }
 }
 
+/// Steps where a config says nothing of them.
+const STEPS: usize = 100;
+
 impl RlConfig {
+    /// Steps over so many tasks.
+    pub fn steps(&self, tasks: usize) -> usize {
+        let pass = |epochs: usize| tasks.saturating_mul(epochs).div_ceil(self.groups_per_batch).max(1);
+        match (self.max_steps, self.num_epochs.map(pass)) {
+            (Some(most), Some(steps)) => most.min(steps),
+            (most, steps) => most.or(steps).unwrap_or(STEPS),
+        }
+    }
+
     /// The learning rate's course.
     pub fn schedule(&self) -> Schedule {
         let Self { learning_rate, lr_schedule, warmup_steps, warmup_ratio, .. } = *self;
@@ -301,5 +318,24 @@ impl RlConfig {
             Some(c) if c <= 1.0 => refuse("clip_ratio_c", format!("{c} must be above 1 (3 is usual)")),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_said_or_follow_from_epochs() {
+        let check = |max_steps, num_epochs, expected| {
+            let options = RlConfig { max_steps, num_epochs, groups_per_batch: 16, ..RlConfig::default() };
+            assert_eq!(options.steps(100), expected, "{max_steps:?} {num_epochs:?}");
+        };
+        check(None, None, 100);
+        check(Some(7), None, 7);
+        check(None, Some(1), 7);
+        check(None, Some(3), 19);
+        check(Some(7), Some(3), 7);
+        check(Some(70), Some(3), 19);
     }
 }

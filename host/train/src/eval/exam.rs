@@ -26,6 +26,8 @@ const TASKS_AT_ONCE: usize = 32;
 pub(crate) struct Exam<'a> {
     config: &'a RunConfig,
     examples: Cow<'a, [Example]>,
+    /// The step that training ends with.
+    last_step: usize,
 }
 
 impl<'a> Exam<'a> {
@@ -39,7 +41,8 @@ impl<'a> Exam<'a> {
             }
             None => Cow::Borrowed(material.examples()?.test.as_slice()),
         };
-        Ok((!examples.is_empty()).then_some(Self { config, examples }))
+        let last_step = config.rl.steps(material.examples().map_or(0, |dataset| dataset.train.len()));
+        Ok((!examples.is_empty()).then_some(Self { config, examples, last_step }))
     }
 
     fn tasks(&self) -> Vec<&Task> {
@@ -92,7 +95,7 @@ impl<'a> Exam<'a> {
                 first_task: chunk * TASKS_AT_ONCE,
             };
             let progress = |tokens| observe(Event::Sampled { tokens: before + tokens });
-            let grading = (&mut *rubric, config.rl.max_steps as u32);
+            let grading = (&mut *rubric, self.last_step as u32);
             let Attempted { rollouts, graded, .. } = attempt((policy, renderer), (tasks, &plan), grading, progress)?;
             before += rollouts.iter().map(|rollout| rollout.sampled.tokens.len()).sum::<usize>();
             first_fault = first_fault.or_else(|| Some(report::faults(rubric, &graded)?.1));

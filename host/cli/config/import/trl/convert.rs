@@ -13,6 +13,15 @@ pub(super) fn warmup(_: &Source, value: &Value) -> Outcome {
     }
 }
 
+/// Steps, where they are set, are TRL's whole measure.
+pub(super) fn epochs(source: &Source, value: &Value) -> Outcome {
+    match number(value)? {
+        _ if source.number("max_steps").is_some_and(|steps| steps > 0.0) => Ok(None),
+        epochs if epochs.fract() == 0.0 && epochs >= 1.0 => Ok(Some(toml::Value::Integer(epochs as i64))),
+        _ => Err("value not supported; it must be a whole number".to_owned()),
+    }
+}
+
 pub(super) fn adam(_: &Source, value: &Value) -> Outcome {
     match word(value).starts_with("adamw") {
         true => Ok(None),

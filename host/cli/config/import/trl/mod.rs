@@ -7,7 +7,7 @@ mod without;
 use super::table::How::{Bool, Int, Number, OneMinus, Only, OrUnset, OrZero, Text, With, Words};
 use super::table::{Dialect, LEARNT_AT, Row, data_file, pass_at, row};
 use crate::args::{Recipe, System};
-use convert::{adam, attn, batch, both, groups, high, high_of_cispo, mlp, no_least, substeps, unembed, warmup};
+use convert::{adam, attn, batch, both, epochs, groups, high, high_of_cispo, mlp, no_least, substeps, unembed, warmup};
 use without::{WITHOUT, WITHOUT_EPOCHS, WITHOUT_GRPO};
 
 pub(super) const DIALECTS: [Dialect; 5] = [
@@ -140,7 +140,7 @@ const RUN: &[Row] = &[
 ];
 
 const BATCHES: &[Row] = &[
-    row("num_train_epochs", "*.num_epochs", Int).or("3"),
+    row("num_train_epochs", "*.num_epochs", With(epochs)).or("3"),
     row("per_device_train_batch_size", "*.batch_size", With(batch))
         .note("times gradient_accumulation_steps, on one device")
         .or("8"),
@@ -198,6 +198,7 @@ const STEPS: &[Row] = &[
 ];
 
 const GRPO: &[Row] = &[
+    row("num_train_epochs", "rl.num_epochs", With(epochs)).or("3"),
     row("learning_rate", "rl.learning_rate", Number).or("1e-6"),
     row("num_generations", "rl.group_size", Int).or("8"),
     row("per_device_train_batch_size", "rl.micro_batch_size", Int).or("8"),

@@ -4,10 +4,6 @@ use super::super::table::Without;
 
 pub(super) const WITHOUT_GRPO: &[Without] = &[
     (
-        "num_train_epochs",
-        "reinforcement learning counts steps: rows of data / groups_per_batch * epochs is rl.max_steps",
-    ),
-    (
         "reward_funcs",
         "Python functions: `rewarden plugin new --lang python` makes a plugin to put one in, and a [[reward]] names it",
     ),
