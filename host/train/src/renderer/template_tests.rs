@@ -143,7 +143,7 @@ fn hostile_templates_end() {
 /// What a text or a list grows into in a hundred rounds, and what ends it.
 #[track_caller]
 fn check_growth(round: &str, expected: &str) {
-    let start = "{% set ns = namespace(s='ab\ncd', l=['ab', 'cd'], all=[]) %}";
+    let start = "{% set ns = namespace(s='ab\ncd', l=['ab' * 999, 'cd' * 999], all=[]) %}";
     check_refused(
         &format!("{start}{{% for i in range(9999) %}}{round}{{% endfor %}}{{{{ ns.l|join|length }}}}"),
         expected,
