@@ -56,3 +56,30 @@ fn new_adapters_are_held_to_the_model_under_them() {
     assert_eq!(rows[0]["margin"], 0.0);
     assert!(rows[11]["margin"].as_f64().is_some_and(|margin| margin != 0.0));
 }
+
+/// Ten pairs, five of them too long, a pair a step: five steps of the stage.
+#[track_caller]
+fn check_epoch(stage: &str) {
+    let folder = folder();
+    let (data, run) = (folder.path().join("pairs.jsonl"), folder.path().join("run"));
+    let pair = |n: usize| {
+        let words = if n.is_multiple_of(2) { "very ".repeat(200) } else { String::new() };
+        format!("{{\"prompt\":\"Is {n} {words}big?\",\"chosen\":\"yes\",\"rejected\":\"no\"}}\n")
+    };
+    std::fs::write(&data, (0..10).map(pair).collect::<String>()).expect("written");
+    let mut command = crate::guests::rewarden();
+    command.args([stage, "configs/gsm8k-smoke.toml", "--set", &format!("stages=[{stage:?}]"), "--set"]);
+    command.arg(format!("data.path={}", data.display())).arg("--set").arg(format!("log_path={}", run.display()));
+    let settings = ["batch_size=1", "num_epochs=1", "max_length=60"].map(|setting| format!("{stage}.{setting}"));
+    set(&mut command, &settings.each_ref().map(String::as_str));
+    set(&mut command, &["data.test_size=0"]);
+    let said = String::from_utf8(finish(command).stderr).expect("UTF-8");
+    assert!(said.contains(&format!("{stage}: 5 rows left out")), "{said}");
+    assert_eq!(rows(&run.join(stage).join("metrics.jsonl")).len(), 5, "{stage}");
+}
+
+#[test]
+fn an_epoch_is_as_long_as_what_is_learnt_from() {
+    check_epoch("dpo");
+    check_epoch("prm");
+}

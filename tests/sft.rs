@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::guests::root;
-use crate::training::{checkpoint, fails, finish, folder, rows, small, survives_a_kill};
+use crate::training::{checkpoint, fails, finish, folder, rows, set, small, survives_a_kill};
 
 #[test]
 fn a_killed_stage_resumes_bit_for_bit() {
@@ -83,6 +83,38 @@ fn rows_left_out_are_counted() {
     command.arg("--set").arg(format!("log_path={}", run.path().join("run").display()));
     let said = String::from_utf8(finish(command).stderr).expect("UTF-8");
     assert!(said.contains("twice.jsonl: 2 rows skipped: asks what a held-out row asks"), "{said}");
+}
+
+/// `rewarden sft` on these rows, a row a step, none held out, at most 100 tokens each.
+fn row_by_row(rows: &str, folder: &std::path::Path) -> std::process::Command {
+    let data = folder.join("rows.jsonl");
+    fs::write(&data, rows).expect("written");
+    let mut command = crate::guests::rewarden();
+    command.args(["sft", "configs/gsm8k-smoke.toml", "--set"]).arg(format!("data.path={}", data.display()));
+    command.arg("--set").arg(format!("log_path={}", folder.join("run").display()));
+    set(&mut command, &["data.test_size=0", "sft.batch_size=1", "sft.max_steps=99", "sft.max_length=100"]);
+    command
+}
+
+#[test]
+fn rows_that_teach_nothing_are_left_out_and_counted() {
+    let run = folder();
+    let row = |index: usize| match index % 3 {
+        0 => format!("{{\"prompt\":\"What is {index}+1?\",\"completion\":\"{}\"}}\n", index + 1),
+        1 => format!("{{\"prompt\":\"What is {index}+1?\"}}\n"),
+        _ => format!("{{\"prompt\":\"{}{index}?\",\"completion\":\"7\"}}\n", "What? ".repeat(200)),
+    };
+    let mixed: String = (0..12).map(row).collect();
+    let said = String::from_utf8(finish(row_by_row(&mixed, run.path())).stderr).expect("UTF-8");
+    assert!(said.contains("sft: 8 rows left out"), "{said}");
+    let metrics = rows(&run.path().join("run/sft/metrics.jsonl"));
+    assert_eq!(metrics.len(), 4, "an epoch of what is learnt from");
+    for metrics in &metrics {
+        assert!(metrics["num_loss_tokens"].as_u64().is_some_and(|count| count > 0), "{metrics:?}");
+        assert!(metrics["train_mean_nll"].is_number(), "{metrics:?}");
+    }
+    let nothing: String = [1, 2].map(row).concat();
+    fails(row_by_row(&nothing, folder().path()), &["no row has an assistant message", "sft.max_length"]);
 }
 
 /// A data file and what the error must say.

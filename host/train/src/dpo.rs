@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use crate::config::{RunConfig, Stage};
-use crate::epochs::{Epochs, steps};
+use crate::epochs::Epochs;
 use crate::error::Result;
 use crate::learner::{Learner, Plan};
 use crate::material::Material;
@@ -31,7 +31,7 @@ pub(crate) fn dpo(config: &RunConfig, material: &Material, observe: Observer) ->
     let data = material.pairs()?;
     let plan = Plan {
         stage: Stage::Dpo,
-        steps: steps(data.train.len(), options.num_epochs, options.batch_size, options.max_steps),
+        steps: 0, // as many as the lessons take
         save_every: options.save_every,
         retention: Retention::of(config, options.keep_last),
         adam: options.adam.clone(),
@@ -40,7 +40,7 @@ pub(crate) fn dpo(config: &RunConfig, material: &Material, observe: Observer) ->
         about: None,
     };
     let read = |folder: &Path| start::read_policy(config, folder);
-    let mut learner = Learner::begin(&config.log_path, plan, read, || start::first(config, material, Stage::Dpo))?;
+    let learner = Learner::begin(&config.log_path, plan, read, || start::first(config, material, Stage::Dpo))?;
     let named = (Stage::Dpo, "dpo.reference", options.reference.as_deref());
     let reference = Some(start::reference(config, material, named, learner.policy.config())?);
     let terms = Terms { loss: options.pair_loss(), reference, names: NAMES, key: "dpo.max_length" };
@@ -48,9 +48,11 @@ pub(crate) fn dpo(config: &RunConfig, material: &Material, observe: Observer) ->
     let epochs = Epochs {
         stage: Stage::Dpo,
         seed: config.seed,
+        num_epochs: options.num_epochs,
+        max_steps: options.max_steps,
         batch_size: options.batch_size,
         schedule: options.schedule(),
         eval_every: options.eval_every,
     };
-    epochs.run(&mut learner, &lessons, observe)
+    epochs.run(learner, &lessons, observe)
 }

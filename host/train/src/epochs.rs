@@ -17,6 +17,8 @@ use crate::schedule::Schedule;
 pub(crate) struct Epochs {
     pub(crate) stage: Stage,
     pub(crate) seed: u64,
+    pub(crate) num_epochs: usize,
+    pub(crate) max_steps: Option<usize>,
     pub(crate) batch_size: usize,
     pub(crate) schedule: Schedule,
     pub(crate) eval_every: usize,
@@ -43,15 +45,16 @@ pub(crate) trait Lessons {
     fn figures(&self, loss: f64, sums: &Sums) -> Vec<(&'static str, f64)>;
 }
 
-/// Steps of `epochs` passes over `rows` rows, `max_steps` at most.
+/// Steps of `epochs` passes over the `rows` rows that are learnt from, `max_steps` at most.
 pub(crate) fn steps(rows: usize, epochs: usize, batch_size: usize, max_steps: Option<usize>) -> usize {
     (rows * epochs).div_ceil(batch_size).min(max_steps.unwrap_or(usize::MAX)).max(1)
 }
 
 impl Epochs {
     /// Takes the steps that remain. Returns the stage's seconds.
-    pub(crate) fn run(&self, learner: &mut Learner, lessons: &impl Lessons, observe: Observer) -> Result<f64> {
-        let steps = learner.remaining().end;
+    pub(crate) fn run(&self, learner: Learner, lessons: &impl Lessons, observe: Observer) -> Result<f64> {
+        let steps = steps(lessons.count(), self.num_epochs, self.batch_size, self.max_steps);
+        let mut learner = learner.with_steps(steps);
         observe(Event::StageStarted { stage: self.stage, first_step: learner.remaining().start, steps });
         if lessons.left_out() > 0 {
             observe(Event::LeftOut { stage: self.stage, rows: lessons.left_out() });
@@ -60,7 +63,7 @@ impl Epochs {
             let mut clock = Stopwatch::new();
             let rows = batch_at(lessons.count(), self.batch_size, self.seed, step);
             let rate = self.schedule.at(step, steps);
-            let update = lessons.learn(learner, &rows, rate)?;
+            let update = lessons.learn(&mut learner, &rows, rate)?;
             let mut metrics = Metrics::new();
             let mut put = |name: String, value: f64| {
                 if value.is_finite() {

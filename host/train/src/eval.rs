@@ -30,7 +30,7 @@ pub(crate) fn eval(
     rubric: &mut Rubric,
     observe: Observer,
 ) -> Result<(BTreeMap<String, Evaluation>, f64)> {
-    let exam = Exam::prepare(config, material, observe)?.ok_or_else(exam::no_tasks)?;
+    let exam = Exam::prepare(config, material)?.ok_or_else(Exam::no_tasks)?;
     let clock = Stopwatch::new();
     let models = models(config)?;
     let dir = StageDir::open(&config.log_path, Stage::Eval)?;
@@ -42,7 +42,7 @@ pub(crate) fn eval(
             None => start::named(config, material)?,
         };
         let policy = config.device.place(policy)?;
-        exam.check_lengths(&policy, &renderer)?;
+        exam.check_lengths(policy.config(), &renderer)?;
         let evaluation = exam.take((&policy, &renderer), rubric, Some((&dir, name)), observe)?;
         let metrics = row(name, folder.as_deref(), rubric, &evaluation);
         dir.append(METRICS, &metrics)?;

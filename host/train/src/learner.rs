@@ -41,6 +41,7 @@ pub(crate) struct Learner {
 /// The fixed facts of a stage.
 pub(crate) struct Plan {
     pub(crate) stage: Stage,
+    /// Steps in all; see [`Learner::with_steps`].
     pub(crate) steps: usize,
     pub(crate) save_every: usize,
     pub(crate) retention: Retention,
@@ -102,6 +103,13 @@ impl Learner {
         let rubric = checkpoint.and_then(|checkpoint| checkpoint.rubric).unwrap_or_default();
         let (events, clock) = (dir.events(step)?, Stopwatch::new());
         Ok(Self { policy, renderer, dir, batches_drawn, rubric, optimizer, events, plan, step, clock, earlier_seconds })
+    }
+
+    /// Plans for another number of steps: how many there are may depend on which rows are fit to learn from, and that
+    /// on the tokens of the model that was read.
+    pub(crate) fn with_steps(mut self, steps: usize) -> Self {
+        self.plan.steps = steps;
+        self
     }
 
     /// The steps still to do.

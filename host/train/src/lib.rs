@@ -39,6 +39,7 @@ mod optim;
 mod pairs;
 mod plugin_store;
 mod prm;
+mod ready;
 mod renderer;
 mod replay;
 mod report;

@@ -3,7 +3,7 @@
 use rewarden_runtime::{Message, Role};
 
 use crate::config::{DataConfig, RunConfig, Stage};
-use crate::data::{Chain, Dataset, Pair, Skipped};
+use crate::data::{Chain, Dataset, Example, Pair, Skipped};
 use crate::error::{Error, Result};
 use crate::loss::PairLoss;
 use crate::renderer::{Conversation, message};
@@ -13,6 +13,8 @@ pub(crate) struct Material {
     examples: Option<Dataset>,
     preferences: Option<Result<Preferences>>,
     pairs: Option<Dataset<Pair>>,
+    /// Tasks of `[eval.data]`.
+    exam: Option<Dataset>,
     step_separator: String,
 }
 
@@ -23,9 +25,9 @@ pub(crate) enum Preferences {
 }
 
 impl Material {
-    /// Reads what these stages need. Where the run goes on without a reward model, bad data of its stage is kept as that
-    /// stage's failure.
-    pub(crate) fn load<'a>(config: &'a RunConfig, stages: &[Stage]) -> Result<Self> {
+    /// Reads what the stages of `read` learn from, and what those that `run` are examined on. Where the run goes on without a
+    /// reward model, bad data of its stage is kept as that stage's failure.
+    pub(crate) fn load<'a>(config: &'a RunConfig, read: &[Stage], run: &[Stage]) -> Result<Self> {
         let own = |key: &'static str, own: &'a Option<DataConfig>| {
             own.as_ref().map_or(("data", &config.data), |own| (key, own))
         };
@@ -42,21 +44,33 @@ impl Material {
             Stage::Eval => !examined_elsewhere,
             Stage::Prm | Stage::Dpo => false,
         };
-        let has = |stage| stages.contains(&stage);
+        let has = |stage| read.contains(&stage);
+        let is_examined = |stage: &Stage| match stage {
+            Stage::Eval => true,
+            Stage::Rl => config.rl.eval_every != 0,
+            Stage::Sft | Stage::Prm | Stage::Dpo => false,
+        };
         let examples =
-            stages.iter().any(asks_tasks).then(|| Dataset::load("data", &config.data, config.seed)).transpose()?;
+            read.iter().any(asks_tasks).then(|| Dataset::load("data", &config.data, config.seed)).transpose()?;
         let preferences = has(Stage::Prm).then(preferences);
         let pairs = has(Stage::Dpo).then(|| Dataset::load(dpo_key, dpo_data, config.seed)).transpose()?;
+        let exam = config.eval.data.as_ref().filter(|_| run.iter().any(is_examined));
+        let exam = exam.map(|data| Dataset::to_examine("eval.data", data, config.seed)).transpose()?;
         let preferences = match preferences {
             Some(Err(error)) if !config.can_do_without(Stage::Prm) => return Err(error),
             preferences => preferences,
         };
-        Ok(Self { examples, preferences, pairs, step_separator: config.prm.step_separator.clone() })
+        Ok(Self { examples, preferences, pairs, exam, step_separator: config.prm.step_separator.clone() })
     }
 
     /// Tasks and answers.
     pub(crate) fn examples(&self) -> Result<&Dataset> {
         self.examples.as_ref().ok_or_else(|| Error::config("data", "this stage needs tasks"))
+    }
+
+    /// Tasks to be examined on: those of `[eval.data]`, or else what the run's data hold out.
+    pub(crate) fn held_out(&self) -> Result<&[Example]> {
+        self.exam.as_ref().map_or_else(|| self.examples(), Ok).map(|data| data.test.as_slice())
     }
 
     /// Rows of the files that are none.
@@ -67,7 +81,8 @@ impl Material {
             Some(Err(_)) | None => &[],
         };
         let examples = self.examples.iter().flat_map(|data| &data.skipped);
-        examples.chain(preferences).chain(self.pairs.iter().flat_map(|data| &data.skipped))
+        let exam = self.exam.iter().flat_map(|data| &data.skipped);
+        examples.chain(preferences).chain(self.pairs.iter().flat_map(|data| &data.skipped)).chain(exam)
     }
 
     /// What is wrong with the reward model's data, if the run goes on without it.

@@ -10,6 +10,7 @@ use crate::engine::cpu::{AdamStep, adam, gradient_norm};
 use crate::engine::cuda;
 use crate::error::{Error, Result};
 use crate::gradient::Gradients;
+use crate::model::files::check_finite;
 use crate::model::{Parameter, Policy, Sum};
 
 /// The state of AdamW: two f32 moments per parameter, flat as the weights are, and where the policy is.
@@ -102,6 +103,7 @@ impl Optimizer {
         };
         let moment = |kind: &str, name: &str, count: usize| -> Result<Vec<f32>> {
             let values: Vec<f32> = find(format!("{kind}.{name}"))?.flatten_all()?.to_vec1()?;
+            check_finite(file, &format!("{kind}.{name}"), &values)?;
             match values.len() == count {
                 true => Ok(values),
                 false => {
@@ -147,6 +149,22 @@ fn constants(config: &AdamConfig, number: u64, learning_rate: f64, clip: f32, de
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ModelConfig;
+
+    #[test]
+    fn moments_that_are_no_numbers_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("optimizer.safetensors");
+        let policy = Policy::random(ModelConfig::tiny(8, 0), 1).unwrap();
+        let mut optimizer = Optimizer::new(&policy, &AdamConfig::default()).unwrap();
+        if let Moments::Cpu { second, .. } = &mut optimizer.moments {
+            second[8 * 64] = f32::NAN; // the first number after the embedding
+        }
+        optimizer.write(&policy, &file).unwrap();
+        let error = Optimizer::read(&policy, &AdamConfig::default(), &file).err().unwrap().to_string();
+        let expected = "optimizer.safetensors: tensor second.model.layers.0.input_layernorm.weight holds NaN at 0";
+        assert!(error.contains(expected), "{error}");
+    }
 
     /// Three steps against torch.optim.AdamW(lr=0.1, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1) of PyTorch 2.15.
     #[test]

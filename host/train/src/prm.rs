@@ -12,7 +12,7 @@ use std::path::Path;
 
 use crate::chains::StepLessons;
 use crate::config::{RunConfig, Stage};
-use crate::epochs::{Epochs, steps};
+use crate::epochs::Epochs;
 use crate::error::Result;
 use crate::learner::{Learner, Plan};
 use crate::material::{Material, Preferences};
@@ -28,13 +28,9 @@ const NAMES: Names = Names { loss: "loss", accuracy: "pair_accuracy", margin: "m
 pub(crate) fn prm(config: &RunConfig, material: &mut Material, observe: Observer) -> Result<f64> {
     material.failure()?;
     let options = &config.prm;
-    let rows = match material.preferences()? {
-        Preferences::Pairs(data, _) => data.train.len(),
-        Preferences::Steps(data) => data.train.len(),
-    };
     let plan = Plan {
         stage: Stage::Prm,
-        steps: steps(rows, options.num_epochs, options.batch_size, options.max_steps),
+        steps: 0, // as many as the lessons take
         save_every: options.save_every,
         retention: Retention::of(config, options.keep_last),
         adam: options.adam.clone(),
@@ -43,10 +39,12 @@ pub(crate) fn prm(config: &RunConfig, material: &mut Material, observe: Observer
         about: Some(About::of(config)?),
     };
     let read = |folder: &Path| start::read(config, folder);
-    let mut learner = Learner::begin(&config.log_path, plan, read, || start::first(config, material, Stage::Prm))?;
+    let learner = Learner::begin(&config.log_path, plan, read, || start::first(config, material, Stage::Prm))?;
     let epochs = Epochs {
         stage: Stage::Prm,
         seed: config.seed,
+        num_epochs: options.num_epochs,
+        max_steps: options.max_steps,
         batch_size: options.batch_size,
         schedule: options.schedule(),
         eval_every: options.eval_every,
@@ -58,11 +56,11 @@ pub(crate) fn prm(config: &RunConfig, material: &mut Material, observe: Observer
             let reference = loss.loss_fn.has_reference().then(reference).transpose()?;
             let terms = Terms { loss: *loss, reference, names: NAMES, key: "prm.max_length" };
             let lessons = PairLessons::new(data, &learner, terms, options.max_length, options.micro_batch_size)?;
-            epochs.run(&mut learner, &lessons, observe)
+            epochs.run(learner, &lessons, observe)
         }
         Preferences::Steps(data) => {
             let lessons = StepLessons::new(data, &learner.renderer, options)?;
-            epochs.run(&mut learner, &lessons, observe)
+            epochs.run(learner, &lessons, observe)
         }
     }
 }

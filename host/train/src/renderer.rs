@@ -4,6 +4,7 @@
 //! example begins with exactly the prompt that sampling would use; what a policy sampled parses back to its message;
 //! and text inside messages can never become a marker (see [`crate::tokenizer`]).
 
+mod bounded;
 mod json;
 mod qwen3;
 mod template;

@@ -58,9 +58,9 @@ pub(crate) fn rl(config: &RunConfig, material: &Material, rewards: &mut Rewards,
     let mut learner = Learner::begin(&config.log_path, plan, read, || start::first(config, material, Stage::Rl))?;
     let reference = reference(config, material, &learner)?;
     let tasks = dataset.train.iter().map(|example| &example.task);
-    rollout::check_lengths(&learner.policy, &learner.renderer, tasks, options.max_tokens)?;
-    let exam = if options.eval_every == 0 { None } else { Exam::prepare(config, material, observe)? };
-    exam.as_ref().map_or(Ok(()), |exam| exam.check_lengths(&learner.policy, &learner.renderer))?;
+    rollout::check_lengths(learner.policy.config(), &learner.renderer, tasks, options.max_tokens)?;
+    let exam = if options.eval_every == 0 { None } else { Exam::prepare(config, material)? };
+    exam.as_ref().map_or(Ok(()), |exam| exam.check_lengths(learner.policy.config(), &learner.renderer))?;
     rubric.restore(&learner.rubric);
     observe(Event::StageStarted { stage: Stage::Rl, first_step: learner.remaining().start, steps });
     // What was judged before a resumed stage was interrupted is not known here.

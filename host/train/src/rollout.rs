@@ -7,7 +7,7 @@ use rewarden_runtime::{Sample, StopReason};
 use crate::batch::Datum;
 use crate::data::Task;
 use crate::error::{Error, Result};
-use crate::model::Policy;
+use crate::model::{ModelConfig, Policy};
 use crate::renderer::Renderer;
 use crate::sampler::{End, Next, Progress, Request, Sampled, Sampler, Sampling};
 use crate::seed::{self, Purpose};
@@ -44,12 +44,12 @@ pub struct Plan<'a> {
 
 /// Refuses tasks whose prompt leaves no room for an answer in the model's context, before the first is attempted.
 pub(crate) fn check_lengths<'a>(
-    policy: &Policy,
+    model: &ModelConfig,
     renderer: &Renderer,
     tasks: impl Iterator<Item = &'a Task>,
     max_tokens: usize,
 ) -> Result<()> {
-    let longest = policy.config().max_position_embeddings;
+    let longest = model.max_position_embeddings;
     for task in tasks {
         let prompt = renderer.prompt(task.conversation())?.len();
         if prompt + max_tokens > longest {

@@ -14,6 +14,7 @@ use crate::material::Material;
 use crate::observe::{Event, Observer};
 use crate::plugin_store::{self, PluginStore};
 use crate::prm::prm;
+use crate::ready::ready;
 use crate::reward_model::{self, FAILED};
 use crate::rl::rl;
 use crate::run_dir::{self, StageDir};
@@ -76,7 +77,7 @@ pub fn run(
     existing: Existing,
     observe: Observer,
 ) -> Result<Summary> {
-    let mut material = Material::load(config, &config.stages)?;
+    let mut material = ready(config, &config.stages, &config.stages, existing)?;
     material.skipped().for_each(|skipped| observe(Event::RowsSkipped { skipped }));
     let run = &config.log_path;
     Live::refuse(run)?;
@@ -113,7 +114,7 @@ pub fn stage(
     // What trains takes all the run's data, not only its own: the tiny preset learns its tokens from it.
     let others = config.stages.iter().filter(|_| stage != Stage::Eval);
     let stages: Vec<Stage> = others.copied().chain([stage]).collect();
-    let mut material = Material::load(config, &stages)?;
+    let mut material = ready(config, &stages, &[stage], existing)?;
     material.skipped().for_each(|skipped| observe(Event::RowsSkipped { skipped }));
     Live::refuse(&config.log_path)?;
     match existing {

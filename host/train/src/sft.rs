@@ -1,6 +1,7 @@
 //! Supervised fine-tuning: next-token likelihood, with these differences from pre-training.
 //!
-//! 1. A row is a conversation; only its last answer is learnt, unless `train_on_what` says otherwise.
+//! 1. A row is a conversation; only its last answer is learnt, unless `train_on_what` says otherwise. Rows of which nothing
+//!    would be learnt are left out, and counted.
 //! 2. The loss is the mean over trained tokens of the whole batch, not over sequences.
 //! 3. Nothing is padded and no conversation sees another; `packing` makes passes of equal size of them. Epochs follow each other
 //!    without gaps, each in its own order.
@@ -27,11 +28,9 @@ use crate::start;
 /// Runs the stage, or what is left of it. Returns its seconds.
 pub(crate) fn sft(config: &RunConfig, material: &Material, observe: Observer) -> Result<f64> {
     let (options, dataset) = (&config.sft, material.examples()?);
-    let answered = dataset.train.iter().filter(|example| is_learnt(example, options.train_on_what)).count();
-    let steps = steps(answered, options.num_epochs, options.batch_size, options.max_steps);
     let plan = Plan {
         stage: Stage::Sft,
-        steps,
+        steps: 0, // as many as the rows that are left take
         save_every: options.save_every,
         retention: Retention::of(config, options.keep_last),
         adam: options.adam.clone(),
@@ -40,13 +39,19 @@ pub(crate) fn sft(config: &RunConfig, material: &Material, observe: Observer) ->
         about: None,
     };
     let read = |folder: &Path| start::read_policy(config, folder);
-    let mut learner = Learner::begin(&config.log_path, plan, read, || start::first(config, material, Stage::Sft))?;
+    let learner = Learner::begin(&config.log_path, plan, read, || start::first(config, material, Stage::Sft))?;
     let train = data(&learner.renderer, &dataset.train, options)?;
     let test = data(&learner.renderer, &dataset.test, options)?;
-    if train.iter().all(|datum| datum.trained_tokens() == 0) {
+    if train.is_empty() {
         return Err(Error::config("data", "no row has an assistant message to learn from within `sft.max_length`"));
     }
+    let steps = steps(train.len(), options.num_epochs, options.batch_size, options.max_steps);
+    let mut learner = learner.with_steps(steps);
     observe(Event::StageStarted { stage: Stage::Sft, first_step: learner.remaining().start, steps });
+    let left_out = dataset.train.len() + dataset.test.len() - train.len() - test.len();
+    if left_out > 0 {
+        observe(Event::LeftOut { stage: Stage::Sft, rows: left_out });
+    }
     for step in learner.remaining() {
         let mut clock = Stopwatch::new();
         let batch: Vec<Datum> = batch_at(train.len(), options.batch_size, config.seed, step)
@@ -101,20 +106,18 @@ fn check_trainable(example: &Example, what: TrainOnWhat) -> Result<()> {
     }
 }
 
-/// Every example as tokens, those with nothing to learn left out.
+/// Every example as tokens, cut where it is too long; those with nothing to learn, or nothing before the cut, left out.
 fn data(renderer: &Renderer, examples: &[Example], options: &SftConfig) -> Result<Vec<Datum>> {
     let what = options.train_on_what;
-    examples
-        .iter()
-        .filter(|example| is_learnt(example, what))
-        .map(|example| {
-            check_trainable(example, what)?;
-            let messages = example.messages();
-            let conversation = Conversation { messages: &messages, tools: &example.task.tools };
-            let mut rendered = renderer.supervised(conversation, what, &example.trainable)?;
-            rendered.tokens.truncate(options.max_length);
-            rendered.trained.truncate(options.max_length);
-            Ok(Datum { tokens: rendered.tokens, trained: rendered.trained })
-        })
-        .collect()
+    let rendered = examples.iter().filter(|example| is_learnt(example, what)).map(|example| {
+        check_trainable(example, what)?;
+        let messages = example.messages();
+        let conversation = Conversation { messages: &messages, tools: &example.task.tools };
+        let mut rendered = renderer.supervised(conversation, what, &example.trainable)?;
+        rendered.tokens.truncate(options.max_length);
+        rendered.trained.truncate(options.max_length);
+        Ok(Datum { tokens: rendered.tokens, trained: rendered.trained })
+    });
+    let teaches = |datum: &Result<Datum>| datum.as_ref().map_or(true, |datum| datum.trained_tokens() > 0);
+    rendered.filter(teaches).collect()
 }

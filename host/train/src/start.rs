@@ -23,29 +23,68 @@ pub(crate) fn read(config: &RunConfig, folder: &Path) -> Result<Model> {
             "no such folder; a model is a folder with config.json, model.safetensors and tokenizer.json",
         ));
     }
-    let adapter = folder.join(ADAPTER_CONFIG).is_file();
-    let base = if adapter { base(config, folder)? } else { folder.to_owned() };
+    let base = model_folder(config, folder)?;
     let mut policy = Policy::read(&base)?;
-    if adapter {
+    if base != folder {
         policy = policy.with_adapter(folder)?;
     }
+    let renderer = renderer(config, folder, &base, policy.config())?;
+    Ok((policy, renderer))
+}
+
+/// The renderer of a model of this shape, from the tokenizer beside it or beside its adapter.
+fn renderer(config: &RunConfig, folder: &Path, base: &Path, shape: &ModelConfig) -> Result<Renderer> {
     // PEFT leaves the tokenizer with the model, runs of ours and many trainers save it with the adapter too.
-    let tokens = if folder.join(TOKENIZER).is_file() { folder } else { &base };
+    let tokens = if folder.join(TOKENIZER).is_file() { folder } else { base };
     let mut tokenizer = Tokenizer::read(tokens)?;
-    tokenizer.stop_at(policy.config().eos_token_id.as_ref().map_or(&[], TokenIds::ids));
-    if tokenizer.vocab_size() > policy.config().vocab_size {
+    tokenizer.stop_at(shape.eos_token_id.as_ref().map_or(&[], TokenIds::ids));
+    if tokenizer.vocab_size() > shape.vocab_size {
         let message = format!(
             "tokenizer.json has {} tokens, the model only {}: they do not belong together",
             tokenizer.vocab_size(),
-            policy.config().vocab_size
+            shape.vocab_size
         );
         return Err(Error::model(folder, message));
     }
-    let name = config.renderer_name.unwrap_or(match policy.config().model_type {
+    let name = config.renderer_name.unwrap_or(match shape.model_type {
         Family::Qwen3 => RendererName::Qwen3,
         Family::Qwen2 | Family::Llama => RendererName::ChatTemplate,
     });
-    Ok((policy, Renderer::new(name, tokenizer)?))
+    Renderer::new(name, tokenizer)
+}
+
+/// Shape and renderer of the model that a stage will have, as far as they are known before the first of `stages`: training
+/// changes neither. None where the model is yet to be made elsewhere.
+pub(crate) fn outline(
+    config: &RunConfig,
+    material: &Material,
+    stages: &[Stage],
+    stage: Stage,
+) -> Result<Option<(ModelConfig, Renderer)>> {
+    let made = earlier(stage).iter().find(|earlier| stages.contains(earlier));
+    let folder = match (config.load_checkpoint_path(stage), made) {
+        (Some(folder), _) => folder,
+        (None, Some(&made)) => return outline(config, material, stages, made),
+        (None, None) if config.model_name == TINY => {
+            return named(config, material).map(|(policy, renderer)| Some((policy.config().clone(), renderer)));
+        }
+        (None, None) => config.model_path(),
+    };
+    let read = || {
+        let base = model_folder(config, folder)?;
+        let shape = ModelConfig::read(&base.join("config.json"))?;
+        let renderer = renderer(config, folder, &base, &shape)?;
+        Ok((shape, renderer))
+    };
+    folder.is_dir().then(read).transpose()
+}
+
+/// The folder with the model itself: this one, or that of the model which the adapter here belongs to.
+fn model_folder(config: &RunConfig, folder: &Path) -> Result<PathBuf> {
+    match folder.join(ADAPTER_CONFIG).is_file() {
+        true => base(config, folder),
+        false => Ok(folder.to_owned()),
+    }
 }
 
 /// The folder of the model that an adapter belongs to.

@@ -10,7 +10,8 @@
 use rewarden_runtime::{Message, Role};
 use serde_json::Value;
 
-use super::columns::{Columns, kind, optional_text, spoken};
+use super::columns::{Columns, kind, optional_text};
+use super::messages::spoken;
 use super::{Arithmetic, Dataset, Outcome, Row, prm800k};
 
 /// An answer in steps.

@@ -1,13 +1,11 @@
-//! What rows of every shape have in common: columns of text, lists of messages, tools.
+//! What rows of every shape have in common: columns of text, tools.
 
-use rewarden_runtime::{Message, Role, ToolCall};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-use crate::renderer::{message, python_json};
+use crate::renderer::python_json;
 
 /// The columns of a row, each as its JSON text: a chat template shows tools and arguments with their keys in the row's own
 /// order, which a parsed object forgets. What a shape knows is taken out, what is left goes to the grader. A null is as
@@ -32,6 +30,11 @@ impl Columns {
         self.0.contains_key(key)
     }
 
+    /// Whether a column is there and a text.
+    pub(super) fn has_text(&self, key: &str) -> bool {
+        self.0.get(key).is_some_and(|column| column.get().starts_with('"'))
+    }
+
     /// Whether a column is there and an object.
     pub(super) fn has_object(&self, key: &str) -> bool {
         self.0.get(key).is_some_and(|column| column.get().starts_with('{'))
@@ -47,17 +50,37 @@ impl Columns {
         self.0.remove(key).map(|column| parsed(&column, key)).transpose()
     }
 
+    /// Takes a column out as its JSON text.
+    pub(super) fn take_raw(&mut self, key: &str) -> Option<Box<RawValue>> {
+        self.0.remove(key)
+    }
+
     /// Takes a column out as what it must hold.
     pub(super) fn take_as<T: DeserializeOwned>(&mut self, key: &str) -> std::result::Result<T, String> {
-        let column = self.0.remove(key).ok_or_else(|| format!("`{key}` is missing"))?;
-        parsed(&column, key)
+        self.take_if(key)?.ok_or_else(|| format!("`{key}` is missing"))
+    }
+
+    /// The same of a column that need not be there.
+    pub(super) fn take_if<T: DeserializeOwned>(&mut self, key: &str) -> std::result::Result<Option<T>, String> {
+        self.0.remove(key).map(|column| parsed(&column, key)).transpose()
+    }
+
+    /// Takes a column out that is a list, item by item.
+    pub(super) fn take_list(&mut self, key: &str) -> std::result::Result<Vec<Box<RawValue>>, String> {
+        match self.has_list(key) {
+            true => self.take_as(key),
+            false => Err(match self.take(key)? {
+                Some(other) => format!("`{key}` is {}, expected a list", kind(&other)),
+                None => format!("`{key}` is missing"),
+            }),
+        }
     }
 
     /// Takes a column out that is an object, column by column.
     pub(super) fn take_object(&mut self, key: &str) -> std::result::Result<Self, String> {
         match self.0.remove(key) {
             Some(column) if column.get().starts_with('{') => {
-                Self::parse(column.get().as_bytes()).map_err(|e| format!("`{key}`: {e}"))
+                Self::parse(column.get().as_bytes()).map_err(|e| format!("`{key}`: {}", placeless(&e)))
             }
             Some(column) => Err(format!("`{key}` is {}, expected an object", kind(&parsed(&column, key)?))),
             None => Err(format!("`{key}` is missing")),
@@ -90,8 +113,14 @@ impl Columns {
     }
 }
 
-fn parsed<T: DeserializeOwned>(json: &RawValue, key: &str) -> std::result::Result<T, String> {
-    serde_json::from_str(json.get()).map_err(|e| format!("`{key}`: {e}"))
+pub(super) fn parsed<T: DeserializeOwned>(json: &RawValue, key: &str) -> std::result::Result<T, String> {
+    serde_json::from_str(json.get()).map_err(|e| format!("`{key}`: {}", placeless(&e)))
+}
+
+/// What is wrong, without where: a place within a part of a row is none that anybody finds.
+pub(super) fn placeless(error: &serde_json::Error) -> String {
+    let told = error.to_string();
+    told.rsplit_once(" at line ").map_or(told.as_str(), |(what, _)| what).to_owned()
 }
 
 /// A column that must be there.
@@ -107,92 +136,6 @@ pub(super) fn optional_text(row: &mut Columns, key: &str) -> std::result::Result
         None => Ok(None),
         Some(other) => Err(format!("`{key}` is {}, expected a string", kind(&other))),
     }
-}
-
-/// A message as rows write it; what the field calls `function` is flattened by the contract.
-#[derive(Deserialize)]
-struct RawMessage {
-    role: String,
-    content: Option<String>,
-    name: Option<String>,
-    tool_calls: Option<Vec<RawCall>>,
-    tool_call_id: Option<String>,
-    trainable: Option<bool>,
-}
-
-#[derive(Deserialize)]
-struct RawCall {
-    #[serde(default)]
-    id: Option<String>,
-    function: RawFunction,
-}
-
-#[derive(Deserialize)]
-struct RawFunction {
-    name: String,
-    arguments: Option<Box<RawValue>>,
-}
-
-/// A column with one side of a conversation: a list of messages, or the text of one by `role`.
-pub(super) fn spoken(row: &mut Columns, key: &str, role: Role) -> std::result::Result<Vec<Message>, String> {
-    match row.0.get(key) {
-        Some(column) if column.get().starts_with('"') => Ok(vec![message(role, text(row, key)?)]),
-        _ => messages(row, key),
-    }
-}
-
-/// A column that is a list of messages.
-pub(super) fn messages(row: &mut Columns, key: &str) -> std::result::Result<Vec<Message>, String> {
-    Ok(marked_messages(row, key)?.0)
-}
-
-/// The same with what each message says of `trainable`; nothing where none does.
-pub(super) fn marked_messages(row: &mut Columns, key: &str) -> std::result::Result<(Vec<Message>, Vec<bool>), String> {
-    let column = row.0.remove(key).ok_or_else(|| format!("`{key}` is missing"))?;
-    if !column.get().starts_with('[') {
-        return Err(format!("`{key}` is {}, expected a list", kind(&parsed(&column, key)?)));
-    }
-    let items: Vec<Box<RawValue>> = parsed(&column, key)?;
-    let item = |(index, item): (usize, Box<RawValue>)| {
-        let raw: std::result::Result<RawMessage, _> = serde_json::from_str(item.get()).map_err(|e| e.to_string());
-        let read = raw.and_then(|raw| Ok((raw.trainable, one_message(raw)?)));
-        read.map_err(|e| format!("`{key}[{index}]`: {e}"))
-    };
-    let read = items.into_iter().enumerate().map(item).collect::<std::result::Result<Vec<_>, String>>()?;
-    let marks: Vec<bool> = read.iter().filter_map(|(mark, _)| *mark).collect();
-    match read.iter().position(|(mark, _)| mark.is_none()) {
-        Some(index) if !marks.is_empty() => {
-            Err(format!("`{key}[{index}]` does not say `trainable`, others do: say it of all or none"))
-        }
-        _ => Ok((read.into_iter().map(|(_, message)| message).collect(), marks)),
-    }
-}
-
-fn one_message(raw: RawMessage) -> std::result::Result<Message, String> {
-    let role = match raw.role.as_str() {
-        "developer" => Some(Role::System),
-        name => Role::named(name),
-    };
-    let role = role.ok_or_else(|| format!("role `{}`; known are system, user, assistant and tool", raw.role))?;
-    let tool_calls = raw.tool_calls.unwrap_or_default().into_iter().map(call);
-    Ok(Message {
-        role,
-        content: raw.content.unwrap_or_default(),
-        name: raw.name,
-        tool_calls: tool_calls.collect::<std::result::Result<_, String>>()?,
-        tool_call_id: raw.tool_call_id,
-    })
-}
-
-/// Arguments are text in the contract. An object becomes the text that chat templates make of it, so that it is shown as
-/// they would show it.
-fn call(call: RawCall) -> std::result::Result<ToolCall, String> {
-    let arguments = match &call.function.arguments {
-        None => "{}".to_owned(),
-        Some(json) if json.get().starts_with('"') => parsed(json, "arguments")?,
-        Some(json) => python_json(json.get()).map_err(|e| format!("`arguments`: {e}"))?,
-    };
-    Ok(ToolCall { id: call.id.unwrap_or_default(), name: call.function.name, arguments })
 }
 
 /// The functions that a row's `tools` offers, each as the JSON text of its schema; the column stays, for the grader.

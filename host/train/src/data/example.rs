@@ -16,7 +16,8 @@
 use rewarden_runtime::{Message, Role};
 use serde_json::Value;
 
-use super::columns::{Columns, marked_messages, optional_text, spoken, text, tools};
+use super::columns::{Columns, optional_text, text, tools};
+use super::messages::{marked_messages, spoken};
 use super::{Arithmetic, Dataset, Outcome, Row};
 use crate::renderer::{Conversation, message};
 
@@ -269,7 +270,7 @@ mod tests {
         check(r#"{"messages":[]}"#, "`messages` is empty");
         check(
             r#"{"messages":[{"role":"bot","content":"x"}]}"#,
-            "`messages[0]`: role `bot`; known are system, user, assistant and tool",
+            "`messages[0]` has the role `bot`; known are system, user, assistant and tool",
         );
         check(r#"{"question":"Q"}"#, "`question` without `answer` or `ground_truth`");
         check(r#"{"question":["Q"],"answer":"A"}"#, "`question` is a list, expected a string");
@@ -300,7 +301,7 @@ mod tests {
         check_marks([yes, ""], Err("`messages[1]` does not say `trainable`, others do: say it of all or none"));
         check_marks(
             [r#","trainable":1"#, yes],
-            Err("`messages[0]`: invalid type: integer `1`, expected a boolean at line 1 column 42"),
+            Err("`messages[0].trainable`: invalid type: integer `1`, expected a boolean"),
         );
     }
 

@@ -3,11 +3,15 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
+use super::columns::placeless;
 use super::{Columns, Outcome, Row, Skipped, parquet, skipped};
 use crate::error::{Error, Result};
 
 /// Longest accepted row: longer than any chat, short enough that a wrong file cannot exhaust memory.
 pub(super) const ROW_BYTES_MAX: usize = 16 << 20;
+
+/// What some editors of Windows write before the first line.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Reads the rows of a file: Parquet if its name ends so, else JSON lines. Not more than `rows_max`, and all as of
 /// `data_source`, where those are given. The first bad row is an error that names its line, or its number in a Parquet
@@ -65,12 +69,13 @@ fn each_line(
         if read.map_err(Error::io("read", file))? == 0 {
             break;
         }
-        if line.iter().all(u8::is_ascii_whitespace) {
+        let row = if number == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line) } else { &line };
+        if row.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
         let columns = match line.len() > ROW_BYTES_MAX {
             true => Err(format!("longer than {} MiB; is this a JSONL file?", ROW_BYTES_MAX >> 20)),
-            false => Columns::parse(&line).map_err(|e| not_json(&e)),
+            false => Columns::parse(row).map_err(|e| not_json(&e)),
         };
         if !take(number, columns)? {
             break;
@@ -80,7 +85,8 @@ fn each_line(
 }
 
 fn not_json(error: &serde_json::Error) -> String {
-    format!("not a JSON object: {error}; the file must hold one JSON object a line")
+    let (what, column) = (placeless(error), error.column());
+    format!("not a JSON object: {what} at column {column}; the file must hold one JSON object a line")
 }
 
 #[cfg(test)]
@@ -106,9 +112,17 @@ mod tests {
     fn errors_name_file_and_line() {
         check_file(
             "{\"question\":\"Q\",\"answer\":\"1\"}\n\n{oops\n",
-            "rows.jsonl:3: not a JSON object: key must be a string at line 1 column 2; the file must hold one JSON object a line",
+            "rows.jsonl:3: not a JSON object: key must be a string at column 2; the file must hold one JSON object a line",
         );
         check_file("\n", "rows.jsonl:1: the file holds no row");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_row() {
+        let rows = read::<Example>("\u{feff}{\"question\":\"Q\",\"answer\":\"1\"}\n").0.unwrap();
+        assert_eq!(rows[0].task.ground_truth, "1");
+        check_file("{}\n\u{feff}{}\n", "and {prompt, answer}");
+        check_file("\u{feff}\n", "rows.jsonl:1: the file holds no row");
     }
 
     #[test]

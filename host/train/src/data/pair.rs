@@ -10,7 +10,8 @@
 
 use rewarden_runtime::{Message, Role};
 
-use super::columns::{Columns, kind, optional_text, spoken, text};
+use super::columns::{Columns, kind, optional_text, text};
+use super::messages::spoken;
 use super::{Arithmetic, Dataset, Outcome, Row};
 
 /// A prompt and two answers to it.

@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use super::Columns;
+use super::columns::placeless;
 use super::file::ROW_BYTES_MAX;
 use crate::error::{Error, Result};
 
@@ -40,7 +41,7 @@ fn columns(row: Row) -> std::result::Result<Columns, String> {
         value(field, &mut json).map_err(|e| format!("column `{name}` {e}"))?;
     }
     json.push('}');
-    Columns::parse(json.as_bytes()).map_err(|e| e.to_string())
+    Columns::parse(json.as_bytes()).map_err(|e| placeless(&e))
 }
 
 fn key(name: &str, json: &mut String) {

@@ -3,15 +3,14 @@
 
 use rewarden_runtime::{Rubric, RubricState};
 use serde_json::{Value, json};
-use std::borrow::Cow;
 
 use super::marks::{Evaluation, Mark, summarise};
 use crate::attempt::{Attempted, attempt};
 use crate::config::{RunConfig, Stage};
-use crate::data::{Dataset, Example, Task};
+use crate::data::{Example, Task};
 use crate::error::{Error, Result};
 use crate::material::Material;
-use crate::model::Policy;
+use crate::model::{ModelConfig, Policy};
 use crate::observe::{Event, Observer};
 use crate::renderer::Renderer;
 use crate::report;
@@ -25,24 +24,24 @@ const TASKS_AT_ONCE: usize = 32;
 /// What is asked.
 pub(crate) struct Exam<'a> {
     config: &'a RunConfig,
-    examples: Cow<'a, [Example]>,
+    examples: &'a [Example],
     /// The step that training ends with.
     last_step: usize,
 }
 
 impl<'a> Exam<'a> {
-    /// The tasks of `[eval.data]`, or else those that the run's data hold out. `None` when there are none.
-    pub(crate) fn prepare(config: &'a RunConfig, material: &'a Material, observe: Observer) -> Result<Option<Self>> {
-        let examples = match &config.eval.data {
-            Some(data) => {
-                let Dataset { test, skipped, .. } = Dataset::to_examine("eval.data", data, config.seed)?;
-                skipped.iter().for_each(|skipped| observe(Event::RowsSkipped { skipped }));
-                Cow::Owned(test)
-            }
-            None => Cow::Borrowed(material.examples()?.test.as_slice()),
-        };
+    /// An exam in the tasks that the run has for it. `None` when there are none.
+    pub(crate) fn prepare(config: &'a RunConfig, material: &'a Material) -> Result<Option<Self>> {
+        let examples = material.held_out()?;
         let last_step = config.rl.steps(material.examples().map_or(0, |dataset| dataset.train.len()));
         Ok((!examples.is_empty()).then_some(Self { config, examples, last_step }))
+    }
+
+    /// What a stage that cannot do without an exam says.
+    pub(crate) fn no_tasks() -> Error {
+        let message = "evaluation needs held-out rows: set `data.test_size` or `data.test_path`, or name a file as \
+                       `eval.data.path`";
+        Error::config("data", message)
     }
 
     fn tasks(&self) -> Vec<&Task> {
@@ -50,8 +49,8 @@ impl<'a> Exam<'a> {
     }
 
     /// Refuses tasks that the model has no room to answer, before the first is asked.
-    pub(crate) fn check_lengths(&self, policy: &Policy, renderer: &Renderer) -> Result<()> {
-        check_lengths(policy, renderer, self.tasks().into_iter(), self.config.eval.max_tokens)
+    pub(crate) fn check_lengths(&self, model: &ModelConfig, renderer: &Renderer) -> Result<()> {
+        check_lengths(model, renderer, self.tasks().into_iter(), self.config.eval.max_tokens)
     }
 
     /// Examines a policy. Rewards weigh what they weigh when training ends, and faults are counted apart: what happens to
@@ -114,13 +113,6 @@ impl<'a> Exam<'a> {
         }
         Ok(evaluation)
     }
-}
-
-/// What a stage that cannot do without an exam says.
-pub(super) fn no_tasks() -> Error {
-    let message = "evaluation needs held-out rows: set `data.test_size` or `data.test_path`, or name a file as \
-                   `eval.data.path`";
-    Error::config("data", message)
 }
 
 /// Adds an evaluation to a row of metrics: `test/...` of all tasks, `test/<data_source>/...` of some.

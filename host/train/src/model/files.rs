@@ -10,6 +10,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::data::BYTE_ORDER_MARK;
 use crate::error::{Error, Result};
 
 /// The file of a model that is not in shards.
@@ -21,6 +22,9 @@ const SHARD_BYTES_MAX: usize = 5_000_000_000;
 
 /// Longest accepted text file of a model folder: far above any index, far below what exhausts memory.
 const TEXT_BYTES_MAX: u64 = 64 << 20;
+
+/// Numbers that are checked at a time.
+const FINITE_CHUNK: usize = 4096;
 
 /// A tensor that was read, by rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,7 +44,10 @@ struct Index {
 
 /// Reads a text file of a model folder.
 pub(crate) fn read_text(file: &Path) -> Result<String> {
-    let bytes = read_bounded(file)?;
+    let mut bytes = read_bounded(file)?;
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
     String::from_utf8(bytes).map_err(|_| Error::model(file, "is not UTF-8 text"))
 }
 
@@ -77,9 +84,26 @@ pub(super) fn read(file: &Path) -> Result<BTreeMap<String, Array>> {
             return Err(Error::model(file, message));
         }
         let values = view.load(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+        check_finite(file, name, &values)?;
         Ok((name.to_owned(), Array { shape: view.shape().to_vec(), values }))
     };
     views.iter().map(one).collect()
+}
+
+/// Refuses numbers that no model computes with: one of them makes every answer the same token, and training blame the
+/// learning rate.
+pub(crate) fn check_finite(file: &Path, name: &str, values: &[f32]) -> Result<()> {
+    // Without a branch per number a chunk is compared as fast as it is read.
+    let is_sound = |chunk: &[f32]| chunk.iter().fold(true, |sound, value| sound & value.is_finite());
+    let Some(chunk) = values.chunks(FINITE_CHUNK).position(|chunk| !is_sound(chunk)) else { return Ok(()) };
+    let start = chunk * FINITE_CHUNK;
+    let at = start + values[start..].iter().position(|value| !value.is_finite()).unwrap_or_default();
+    let message = format!(
+        "tensor {name} holds {} at {at}, not a finite number: copy or download the file again, or go back to a \
+         checkpoint before it",
+        values[at]
+    );
+    Err(Error::model(file, message))
 }
 
 /// The files that hold a model's tensors.
@@ -179,6 +203,28 @@ mod tests {
         let read = read_model(folder.path()).unwrap();
         assert_eq!(read.keys().collect::<Vec<_>>(), tensors.keys().collect::<Vec<_>>());
         assert_eq!(read["layer.4"], array(4));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.json");
+        fs::write(&file, "\u{feff}{}\n").unwrap();
+        assert_eq!(read_text(&file).unwrap(), "{}\n");
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_refused_with_file_and_tensor() {
+        for (count, at, value) in [(1, 0, f32::NAN), (9000, 8999, f32::INFINITY), (5000, 4096, f32::NEG_INFINITY)] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut values = vec![1.0; count];
+            values[at] = value;
+            let weights = Weights::of([("model.norm.weight".to_owned(), Array { shape: vec![count], values })]);
+            write_model(folder.path(), &weights.by_name()).unwrap();
+            let error = read_model(folder.path()).unwrap_err().to_string();
+            let expected = format!("model.safetensors: tensor model.norm.weight holds {value} at {at}, not a finite");
+            assert!(error.contains(&expected), "{error}");
+        }
     }
 
     #[test]

@@ -38,6 +38,9 @@ pub struct Rope {
     /// Scaling, where transformers 4 keeps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rope_scaling: Option<RopeParameters>,
+    /// Share of a head that is rotated, where transformers 4 keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial_rotary_factor: Option<Value>,
 }
 
 /// How Llama 3 stretches a model to longer contexts: long waves are divided, short ones kept, those between blended.
@@ -54,6 +57,27 @@ struct Llama3 {
 impl RopeParameters {
     fn scheme(&self) -> &str {
         self.rope_type.as_deref().or(self.older_type.as_deref()).unwrap_or("default")
+    }
+
+    /// How waves are stretched, if they are; an error is what would be computed wrong.
+    fn scaling(&self) -> Result<Option<Llama3>, String> {
+        if let Some((key, _)) = self.more.iter().find(|(_, value)| value.is_object()) {
+            return Err(format!("rotary embedding by kind of layer (`{key}`) is not supported"));
+        }
+        check_whole(self.more.get("partial_rotary_factor"))?;
+        if let (Some(one), Some(other)) = (&self.rope_type, &self.older_type)
+            && one != other
+        {
+            return Err(format!("rope scaling is `{one}` by its `rope_type` and `{other}` by its `type`"));
+        }
+        match self.scheme() {
+            "default" if self.more.get("factor").is_some_and(|factor| factor.as_f64() != Some(1.0)) => {
+                Err("rope scaling has a `factor` and no `rope_type` that says how it is applied".into())
+            }
+            "default" => Ok(None),
+            "llama3" => self.llama3().map(Some),
+            other => Err(format!("rope scaling `{other}` is not supported; `llama3` and none are")),
+        }
     }
 
     fn number(&self, key: &str) -> Result<f64, String> {
@@ -77,27 +101,33 @@ impl Rope {
     pub(super) fn plain(theta: f64) -> Self {
         let rope_type = Some("default".into());
         let parameters = RopeParameters { rope_theta: Some(theta), rope_type, ..RopeParameters::default() };
-        Self { rope_theta: Some(theta), rope_parameters: Some(parameters), rope_scaling: None }
+        Self { rope_theta: Some(theta), rope_parameters: Some(parameters), ..Self::default() }
     }
 
     /// Refuses what would be computed wrong, and fills in every place.
     pub(super) fn settle(&mut self) -> Result<(), String> {
-        let mut parameters = self.rope_parameters.take().or(self.rope_scaling.take()).unwrap_or_default();
-        if let Some((key, _)) = parameters.more.iter().find(|(_, value)| value.is_object()) {
-            return Err(format!("rotary embedding by kind of layer (`{key}`) is not supported"));
+        check_whole(self.partial_rotary_factor.as_ref())?;
+        let (newer, older) = (self.rope_parameters.take(), self.rope_scaling.take());
+        let places = [&newer, &older].map(|place| place.as_ref());
+        let scalings = places.into_iter().flatten().map(RopeParameters::scaling).collect::<Result<Vec<_>, _>>()?;
+        if scalings.iter().any(|scaling| *scaling != scalings[0]) {
+            return Err(
+                "`rope_parameters` and `rope_scaling` contradict each other; remove the one that is wrong".into()
+            );
         }
-        if parameters.more.get("partial_rotary_factor").and_then(Value::as_f64).is_some_and(|part| part != 1.0) {
-            return Err("partial_rotary_factor is not supported; models that rotate whole heads are".into());
-        }
-        let theta = parameters.rope_theta.or(self.rope_theta).unwrap_or(THETA);
+        let stated = places.into_iter().flatten().filter_map(|place| place.rope_theta);
+        let thetas: Vec<f64> = stated.chain(self.rope_theta).collect();
+        let theta = thetas.first().copied().unwrap_or(THETA);
         if !(theta.is_finite() && theta > 0.0) {
             return Err("rope_theta must be a number above 0".into());
         }
-        let scaled = match parameters.scheme() {
-            "default" => false,
-            "llama3" => parameters.llama3().map(|_| true)?,
-            other => return Err(format!("rope scaling `{other}` is not supported; `llama3` and none are")),
-        };
+        if let Some(other) = thetas.iter().find(|other| **other != theta) {
+            return Err(format!(
+                "rope_theta is {theta} in one place and {other} in another; remove the one that is wrong"
+            ));
+        }
+        let scaled = scalings.first().is_some_and(Option::is_some);
+        let mut parameters = newer.or(older).unwrap_or_default();
         parameters.rope_type = Some(parameters.scheme().to_owned());
         parameters.rope_theta = Some(theta);
         let scaling = RopeParameters { rope_theta: None, ..parameters.clone() };
@@ -105,6 +135,7 @@ impl Rope {
             rope_theta: Some(theta),
             rope_parameters: Some(parameters),
             rope_scaling: scaled.then_some(scaling),
+            partial_rotary_factor: self.partial_rotary_factor.take(),
         };
         Ok(())
     }
@@ -112,9 +143,17 @@ impl Rope {
     /// Angle per position of each of the `head_dim / 2` pairs.
     pub(super) fn frequencies(&self, head_dim: usize) -> Vec<f32> {
         let theta = self.rope_theta.unwrap_or(THETA);
-        let scaling = self.rope_scaling.as_ref().and_then(|scaling| scaling.llama3().ok());
+        let scaling = self.rope_scaling.as_ref().and_then(|scaling| scaling.scaling().ok().flatten());
         let plain = (0..head_dim / 2).map(|i| theta.powf(-2.0 * i as f64 / head_dim as f64));
         plain.map(|frequency| scaling.as_ref().map_or(frequency, |llama3| llama3.scale(frequency)) as f32).collect()
+    }
+}
+
+/// Refuses heads of which a part is rotated.
+fn check_whole(partial_rotary_factor: Option<&Value>) -> Result<(), String> {
+    match partial_rotary_factor.is_none_or(|part| part.is_null() || part.as_f64() == Some(1.0)) {
+        true => Ok(()),
+        false => Err("partial_rotary_factor is not supported; models that rotate whole heads are".into()),
     }
 }
 
@@ -187,12 +226,34 @@ mod tests {
     }
 
     #[test]
+    fn what_two_places_say_must_agree() {
+        let (plain, scaled): (Value, Value) = (json!({"rope_type": "default"}), serde_json::from_str(LLAMA3).unwrap());
+        let yarn = json!({"type": "yarn", "factor": 4.0});
+        check_refused(json!({"rope_parameters": plain, "rope_scaling": yarn}), "rope scaling `yarn`");
+        check_refused(json!({"rope_parameters": plain, "rope_scaling": scaled}), "contradict");
+        check_refused(json!({"rope_parameters": scaled, "rope_scaling": plain}), "contradict");
+        let mut more = scaled.clone();
+        more["factor"] = json!(9.0);
+        check_refused(json!({"rope_parameters": scaled, "rope_scaling": more}), "contradict");
+        check_refused(
+            json!({"rope_theta": 1e4, "rope_parameters": {"rope_theta": 5e5}}),
+            "500000 in one place and 10000",
+        );
+        settled(json!({"rope_parameters": plain, "rope_scaling": null, "partial_rotary_factor": 1.0})).unwrap();
+        settled(json!({"rope_parameters": scaled, "rope_scaling": scaled, "partial_rotary_factor": null})).unwrap();
+    }
+
+    #[test]
     fn what_would_be_computed_wrong_is_refused() {
         check_refused(json!({"rope_scaling": {"type": "yarn", "factor": 4.0}}), "rope scaling `yarn`");
         check_refused(json!({"rope_parameters": {"rope_type": "linear", "factor": 4.0}}), "rope scaling `linear`");
         check_refused(json!({"rope_parameters": {"full_attention": {"rope_theta": 1.0}}}), "`full_attention`");
         check_refused(json!({"rope_parameters": {"partial_rotary_factor": 0.5}}), "partial_rotary_factor");
+        check_refused(json!({"partial_rotary_factor": 0.5}), "partial_rotary_factor");
+        check_refused(json!({"rope_parameters": {"rope_theta": 1e4}, "partial_rotary_factor": 0.5}), "partial_rotary");
         check_refused(json!({"rope_theta": -1.0}), "rope_theta");
+        check_refused(json!({"rope_scaling": {"factor": 4.0}}), "no `rope_type`");
+        check_refused(json!({"rope_scaling": {"type": "yarn", "rope_type": "default"}}), "`yarn` by its `type`");
         check_refused(json!({"rope_scaling": {"rope_type": "llama3"}}), "original_max_position_embeddings");
         check_refused(
             json!({"rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 4,

@@ -4,6 +4,8 @@
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Error, ErrorKind, Value};
 
+use super::bounded::TEXT_BYTES_MAX;
+
 /// Deeper than any tool's schema, shallower than the stack.
 const DEPTH_MAX: usize = 64;
 
@@ -73,6 +75,11 @@ impl Style {
                 ErrorKind::InvalidOperation,
                 format!("tojson of a value over {DEPTH_MAX} levels deep"),
             ));
+        }
+        // A list that holds another twice, and that one a third, is short to make and long to write.
+        if out.len() > TEXT_BYTES_MAX {
+            let message = format!("tojson grows beyond {} MiB", TEXT_BYTES_MAX >> 20);
+            return Err(Error::new(ErrorKind::InvalidOperation, message));
         }
         match value.kind() {
             ValueKind::None => out.push_str("null"),

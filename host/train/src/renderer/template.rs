@@ -1,7 +1,7 @@
 //! The chat template that came with a model, rendered as transformers does: Jinja with Python's string methods, `tojson`,
 //! `raise_exception`, and no HTML escaping. A template is somebody's file: it gets fuel, not time, and no clock, so it
 //! renders the same tomorrow - where Llama's would print today's date, it prints the one it has for want of a clock.
-//! What the engine does not bound is memory within a rendering: some forty doublings of a text would fill any machine.
+//! What it may take of memory, which the engine does not bound, `bounded.rs` does.
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::ValueKind;
@@ -9,6 +9,7 @@ use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, Value, contex
 use rewarden_runtime::{Message, ToolCall};
 use std::collections::BTreeMap;
 
+use super::bounded::{self, BYTES_MAX, Program, TEXT_BYTES_MAX};
 use super::json;
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
@@ -17,14 +18,13 @@ use crate::tokenizer::Tokenizer;
 const FUEL: u64 = 5_000_000;
 /// Longest accepted template: the largest published ones have some ten KiB.
 const TEMPLATE_BYTES_MAX: usize = 1 << 20;
-/// Longest accepted rendering; far beyond any context.
-const TEXT_BYTES_MAX: usize = 64 << 20;
 
 const NAME: &str = "chat_template";
 
 /// A compiled template. Rendering takes some ten microseconds a message.
 pub(super) struct ChatTemplate {
     environment: Environment<'static>,
+    program: Program,
     /// `bos_token` and its like, by role.
     roles: BTreeMap<String, String>,
 }
@@ -48,10 +48,14 @@ impl ChatTemplate {
         }
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.map_err(|error| describe(&error))?);
-        environment.set_fuel(Some(FUEL));
+        let syntax = syntax.map_err(|error| describe(&error))?;
+        let program = Program::new(NAME, without_generation_marks(source), syntax);
+        let mut program = program.map_err(|error| describe(&error))?;
+        // A text of the template's own is printed by one instruction, however long it is.
+        let own = BYTES_MAX / program.longest_raw().max(1);
+        environment.set_fuel(Some(FUEL.min(own as u64)));
         environment.set_auto_escape_callback(|_| AutoEscape::None);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        bounded::install(&mut environment);
         environment.set_formatter(print);
         environment.add_filter("tojson", json::tojson);
         environment.add_function(
@@ -60,13 +64,11 @@ impl ChatTemplate {
                 Err(minijinja::Error::new(ErrorKind::InvalidOperation, format!("{REFUSES}{message}")))
             },
         );
-        environment.add_template_owned(NAME, without_generation_marks(source)).map_err(|error| describe(&error))?;
-        Ok(Self { environment, roles })
+        Ok(Self { environment, program, roles })
     }
 
     /// The text of a conversation; with `generation`, up to where the assistant's next message begins.
     pub(super) fn render(&self, messages: &[Value], tools: Option<&Value>, generation: bool) -> Result<String> {
-        let template = self.environment.get_template(NAME).map_err(|error| describe(&error))?;
         let roles = Value::from_pairs(self.roles.iter().map(|(role, token)| (role.as_str(), token.as_str())));
         let context = context! {
             messages => messages,
@@ -75,7 +77,7 @@ impl ChatTemplate {
             add_generation_prompt => generation,
             ..roles
         };
-        let text = template.render(context).map_err(|error| describe(&error))?;
+        let text = self.program.render(&self.environment, context).map_err(|error| describe(&error))?;
         match text.len() > TEXT_BYTES_MAX {
             true => Err(Error::ChatTemplate(format!("renders more than {} MiB", TEXT_BYTES_MAX >> 20))),
             false => Ok(text),
@@ -106,11 +108,17 @@ fn describe(error: &minijinja::Error) -> Error {
     Error::ChatTemplate(format!("{line}{}{}{detail}{hint}", error.kind(), if detail.is_empty() { "" } else { ": " }))
 }
 
-fn print(out: &mut Output, _: &mut State, value: &Value) -> std::result::Result<(), minijinja::Error> {
-    match value.kind() {
-        ValueKind::String => out.write_str(value.as_str().unwrap_or_default()).map_err(minijinja::Error::from),
-        _ => out.write_str(&json::printed(value)?).map_err(minijinja::Error::from),
-    }
+fn print(out: &mut Output, state: &mut State, value: &Value) -> std::result::Result<(), minijinja::Error> {
+    let printed;
+    let text = match value.as_str() {
+        Some(text) => text,
+        None => {
+            printed = json::printed(value)?;
+            &printed
+        }
+    };
+    bounded::spend(state, text.len())?;
+    out.write_str(text).map_err(minijinja::Error::from)
 }
 
 /// transformers lets templates mark what the assistant says by `{% generation %}`. Masks come from prefixes here, so the

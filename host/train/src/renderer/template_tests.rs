@@ -127,16 +127,94 @@ fn hostile_templates_end() {
     let loops = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}";
     check_refused(loops, "engine ran out of fuel");
     check_refused("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "recursion limit");
-    check_refused("{% include 'chat_template' %}", "recursion limit");
+    check_refused("{% include 'chat_template' %}", "template not found");
     check_refused("{{ range(1000000000)|list|length }}", "range has too many elements");
-    check_refused("{{ 'x' * 10000000000 }}", "too large");
+    check_refused("{{ 'x' * 10000000000 }}", "a text grows beyond 64 MiB");
     check_refused("{{ 'x' * 90000000 }}", "renders more than 64 MiB");
+    check_refused(&"{{ 'x' * 9999999 }}".repeat(99), "more than 10 products of constants");
     let nested = format!("{}1{}", "[".repeat(9999), "]".repeat(9999));
     check_refused(&format!("{{{{ {nested} }}}}"), "recursion");
     check_refused(
         "{% set ns = namespace(x=[]) %}{% for i in range(99) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x|tojson }}",
         "64 levels",
     );
+}
+
+/// What a text or a list grows into in a hundred rounds, and what ends it.
+#[track_caller]
+fn check_growth(round: &str, expected: &str) {
+    let start = "{% set ns = namespace(s='ab\ncd', l=['ab' * 999, 'cd' * 999], all=[]) %}";
+    check_refused(
+        &format!("{start}{{% for i in range(9999) %}}{round}{{% endfor %}}{{{{ ns.l|join|length }}}}"),
+        expected,
+    );
+}
+
+/// Fuel counts instructions; each of these makes much of little by few.
+#[test]
+fn hostile_templates_fill_no_machine() {
+    let text = "a text grows beyond 64 MiB";
+    check_growth("{% set ns.s = ns.s ~ ns.s %}", text);
+    check_growth("{% set ns.s = ns.s + ns.s %}", text);
+    check_growth("{% set ns.s = ns.s * 9 %}", text);
+    check_growth("{% set ns.s = 9 * ns.s %}", text);
+    check_growth("{% set ns.s = ns.s|replace('a', 'aa')|replace('b', 'abab') %}", text);
+    check_growth("{% set ns.s = ns.s.replace('', 'abcd') %}", text);
+    check_growth("{% set ns.s = [ns.s, ns.s]|join('-') %}", text);
+    check_growth("{% set ns.s = '-'.join([ns.s, ns.s]) %}", text);
+    check_growth("{% set ns.s = ns.s|indent(99999999) %}", text);
+    check_growth("{% set ns.s = ns.s|indent(width=99999999) %}", text);
+    check_growth("{% set ns.s = '%99999999d'|format(7) %}", text);
+    check_growth("{% set ns.s = '{0}{0}{0}'.format(ns.s) %}", text);
+    check_growth("{% set ns.l = [ns.l, ns.l] %}{% set ns.s = ns.l|string %}", text);
+    check_growth("{% set ns.l = [ns.l, ns.l] %}{% set ns.s = ns.l ~ 'x' %}", text);
+    check_growth(
+        "{% if i < 40 %}{% set ns.l = [ns.l, ns.l] %}{% endif %}{% if i == 40 %}{{ ns.l|tojson }}{% endif %}",
+        "tojson grows",
+    );
+    let list = "a list grows beyond";
+    check_growth("{% set ns.l = ns.l + ns.l %}", list);
+    check_growth("{% set ns.l = ns.l * 9 %}", list);
+    check_growth("{% set ns.l = ns.l|chain(ns.l)|list %}", list);
+    check_growth("{% set ns.l = ns.l|batch(99999999, 'x') %}", list);
+    check_growth("{% set ns.l = ['x' * 999999]|list %}{{ ns.l|sum }}", "sum is of numbers");
+}
+
+/// Nor does what is kept, or printed aside, bit by bit.
+#[test]
+fn what_a_rendering_takes_in_all_has_an_end() {
+    let all = "its texts and lists take more than 1024 MiB";
+    let big = "{% if i == 0 %}{% set ns.s = 'x' * 9999999 %}{% endif %}";
+    check_growth(&format!("{big}{{% set ns.all = ns.all + [ns.s|upper] %}}"), all);
+    check_growth(&format!("{big}{{% set ns.all = ns.all + [ns.s[1:]] %}}"), all);
+    check_growth(&format!("{big}{{% set ns.all = ns.all + [ns.s.split('y')] %}}"), all);
+    check_growth(
+        &format!("{big}{{% set part %}}{{{{ ns.s }}}}{{% endset %}}{{% set ns.all = ns.all + [part] %}}"),
+        all,
+    );
+    let own = format!("{{% set part %}}{}{{% endset %}}{{% set ns.all = ns.all + [part] %}}", "x".repeat(1 << 19));
+    check_growth(&own, "ran out of fuel");
+}
+
+/// What operators do is what they did.
+#[test]
+fn operators_compute_as_jinja_does() {
+    let check = |expression: &str, expected: &str| {
+        let rendered = template(&format!("{{{{ {expression} }}}}")).unwrap().render(&[], None, false).unwrap();
+        assert_eq!(rendered, expected, "{expression}");
+    };
+    check("messages|length + 1", "1");
+    check("1.5 + 1", "2.5");
+    check("'a' + 'b' ~ 1 ~ true", "ab1True");
+    check("(messages + ['a', 'b'])[1]", "b");
+    check("('a' ~ messages|length) * 3", "a0a0a0");
+    check("3 * 2.5", "7.5");
+    check("'abcdef'[1:4]", "bcd");
+    check("'abcdef'[::-1]", "fedcba");
+    check("['a', 'b', 'c'][1:]|join('+')", "b+c");
+    check("'%s-%03d'|format('a', 7)", "a-007");
+    check("'a\nb'|indent(2)", "a\n  b");
+    check_refused("\n{{ missing + 1 }}", "line 2: invalid operation: tried to use + operator");
 }
 
 /// The tiny tokenizer with the markers of Llama beside those of Qwen, and a template.

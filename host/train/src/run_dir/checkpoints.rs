@@ -22,6 +22,9 @@ use crate::tokenizer::Tokenizer;
 /// The optimizer's state within a checkpoint.
 pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
 
+/// More steps than any run takes, and few enough that their examples can be counted.
+const STEPS_MAX: usize = 1 << 32;
+
 const WRITING: &str = ".writing";
 const REMOVING: &str = ".removing";
 
@@ -153,6 +156,13 @@ impl StageDir {
     fn checkpoints(&self) -> Result<Vec<Checkpoint>> {
         let index = self.file(CHECKPOINTS);
         let rows: Vec<Checkpoint> = if index.exists() { read_rows(&index)? } else { vec![] };
+        for (line, row) in (1..).zip(&rows) {
+            if row.batch.max(row.batches_drawn) > STEPS_MAX {
+                let message =
+                    format!("line {line}: `batch` or `batches_drawn` is beyond {STEPS_MAX}; no run of ours wrote it");
+                return Err(Error::run_dir(index, message));
+            }
+        }
         let is_number = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
         Ok(rows.into_iter().filter(|checkpoint| is_number(&checkpoint.name)).collect())
     }
@@ -253,6 +263,15 @@ mod tests {
             left(&dir),
             [["000010", "000015"], ["000010", "000015"]].map(|names| names.map(str::to_owned).to_vec())
         );
+    }
+
+    #[test]
+    fn steps_that_nobody_took_are_refused_with_file_and_line() {
+        let (_run, dir) = stage(&[5]);
+        let far = Checkpoint { batches_drawn: i64::MAX as usize, ..checkpoint(10) };
+        dir.append(CHECKPOINTS, &far).unwrap();
+        let error = dir.latest().unwrap_err().to_string();
+        assert!(error.contains("checkpoints.jsonl: line 2: `batch` or `batches_drawn` is beyond"), "{error}");
     }
 
     #[test]

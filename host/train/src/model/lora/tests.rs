@@ -229,4 +229,9 @@ fn adapters_that_would_compute_wrong_are_refused() {
         tensors.insert(head.to_owned(), Tensor::zeros((3, 33), DType::F32, &Device::Cpu).unwrap());
     };
     check_refused(base, widen, "[3, 33]");
+    let spoil = |_: &mut Value, tensors: &mut BTreeMap<String, Tensor>| {
+        let shape = tensors[head].shape().clone();
+        tensors.insert(head.to_owned(), Tensor::full(f32::NAN, shape, &Device::Cpu).unwrap());
+    };
+    check_refused(base, spoil, "adapter_model.safetensors: tensor base_model.model.lm_head.lora_A.weight holds NaN");
 }
