@@ -239,7 +239,7 @@ pub struct SftConfig {
     /// Whether a pass is so many rows of at most `max_length` tokens, filled with whole conversations, instead of so many
     /// conversations of any length. None sees another: time and memory, never the gradient.
     pub packing: bool,
-    /// Longest conversation in tokens; longer ones are cut at the end.
+    /// Longest conversation in tokens; longer ones are cut at the end, and counted and left out if nothing to learn remains.
     pub max_length: usize,
     /// Which messages are learnt.
     pub train_on_what: TrainOnWhat,
