@@ -246,7 +246,7 @@ fn configs_of_tinker() {
     );
     check(
         "tinker_dpo.sh",
-        &[("stages", "[\"dpo\"]"), ("dpo.dpo_beta", "0.1"), ("log_path", "\"/tmp/dpo\"")],
+        &[("stages", "[\"dpo\"]"), ("dpo.dpo_beta", "0.1"), ("log_path", "\"logs/dpo\"")],
         &["line 5: renderer_name = \"role_colon\": value not supported; qwen3"],
     );
 }

@@ -1,5 +1,5 @@
 python -m tinker_cookbook.recipes.preference.dpo.train \
-    log_path=/tmp/dpo \
+    log_path=logs/dpo \
     model_name=meta-llama/Llama-3.2-1B \
     dataset=hhh \
     renderer_name=role_colon \

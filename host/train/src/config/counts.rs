@@ -28,14 +28,12 @@ impl RunConfig {
             ("rl.groups_per_batch", self.rl.groups_per_batch),
             ("rl.group_size", self.rl.group_size),
             ("rl.max_tokens", self.rl.max_tokens),
+            ("rl.num_epochs", self.rl.num_epochs.unwrap_or(1)),
             ("eval.max_tokens", self.eval.max_tokens),
             ("eval.num_samples", self.eval.num_samples),
         ];
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(Error::config(*key, "must be at least 1"));
-        }
-        if self.rl.num_epochs == Some(0) {
-            return Err(Error::config("rl.num_epochs", "must be at least 1"));
         }
         let steps = [self.sft.max_steps, self.prm.max_steps, self.dpo.max_steps, self.rl.max_steps];
         for (stage, most) in ["sft", "prm", "dpo", "rl"].into_iter().zip(steps) {

@@ -164,6 +164,13 @@ impl Spec {
         }
     }
 
+    /// Every projection: each layer's in its order, then the head.
+    #[cfg(any(test, feature = "cuda"))]
+    pub(crate) fn projections(&self) -> impl Iterator<Item = &Projection> {
+        let of_layers = self.layers.iter().flat_map(|layer| [&layer.qkv, &layer.output, &layer.gate_up, &layer.down]);
+        of_layers.chain([&self.head])
+    }
+
     /// Width of all query heads.
     pub(crate) fn queries(&self) -> usize {
         self.heads * self.head_dim

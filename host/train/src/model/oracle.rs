@@ -33,10 +33,8 @@ impl Oracle {
             let tensor = Tensor::from_slice(values, shape, &Device::Cpu).unwrap();
             (name.to_owned(), Var::from_tensor(&tensor).unwrap())
         };
-        let (adapter, low_rank) = (policy.adapter.as_ref(), &policy.spec);
-        let adapters =
-            || low_rank.layers.iter().flat_map(|layer| [&layer.qkv, &layer.output, &layer.gate_up, &layer.down]);
-        let scale = adapters().chain([&low_rank.head]).flat_map(|p| &p.adapters).next().map_or(0.0, |low| low.scale);
+        let adapter = policy.adapter.as_ref();
+        let scale = policy.spec.projections().flat_map(|p| &p.adapters).next().map_or(0.0, |low| low.scale);
         Self {
             config: policy.config.clone(),
             model: policy.weights.iter().map(tensor).collect(),

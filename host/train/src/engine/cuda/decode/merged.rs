@@ -34,7 +34,7 @@ impl<'a> Weights<'a> {
 
 /// Whether anything lies beside the weights that they are sampled with.
 fn is_adapted(spec: &Spec) -> bool {
-    projections(&mut spec.clone()).any(|projection| !projection.adapters.is_empty())
+    spec.projections().any(|projection| !projection.adapters.is_empty())
 }
 
 /// Bytes that a decoder takes for weights of its own.
@@ -42,8 +42,8 @@ pub(super) fn copy_bytes(spec: &Spec, numbers: &Numbers) -> usize {
     if is_adapted(spec) { numbers.copy_bytes() } else { 0 }
 }
 
-/// Every projection of a model.
-fn projections(spec: &mut Spec) -> impl Iterator<Item = &mut Projection> {
+/// Every projection of a model, to be changed.
+fn projections_mut(spec: &mut Spec) -> impl Iterator<Item = &mut Projection> {
     let layers = spec.layers.iter_mut();
     let of_layers = layers.flat_map(|layer| [&mut layer.qkv, &mut layer.output, &mut layer.gate_up, &mut layer.down]);
     of_layers.chain([&mut spec.head])
@@ -54,7 +54,7 @@ impl Numbers {
     /// the same matrix without it.
     fn merged(&self, machine: &Arc<dyn Machine>, spec: &mut Spec) -> Result<Self> {
         let (merged, embedding) = (self.copied(machine)?, spec.embedding.clone());
-        for projection in projections(spec).filter(|projection| projection.weight != embedding) {
+        for projection in projections_mut(spec).filter(|projection| projection.weight != embedding) {
             let whole = Matrix::new(merged.at(&projection.weight), projection.width);
             for low in projection.adapters.drain(..) {
                 machine.multiply(&Product {
